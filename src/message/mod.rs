@@ -1,1 +1,4 @@
-//! .
+//! The content of a message: its header block and the repairs that providers and RFC 5322 ask for. Pure functions of
+//! bytes: no clock, no network, no queue. The body is never touched but where a function says so.
+
+pub mod sender;

@@ -17,7 +17,9 @@ pub struct DeliveryId(pub i64);
 
 /// The text is not a queue id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a queue id: wanted up to 13 characters such as 1M5K3V8Q2ZC, as the log and `queue list` show them")]
+#[error(
+    "{0:?} is not a queue id: wanted up to 13 characters such as 1M5K3V8Q2ZC, as the log and `queue list` show them"
+)]
 pub struct NotAQueueId(String);
 
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use crate::ids::AccountName;
 use crate::message::sender::SenderRule;
-use crate::provider::Caps;
+use crate::provider::{Caps, Provider};
 use crate::route::Client;
 use secret::Secret;
 
@@ -79,16 +79,6 @@ pub struct AccountConfig {
     pub on_uncertain: OnUncertain,
 }
 
-/// The presets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Provider {
-    /// Microsoft 365 SMTP AUTH client submission.
-    Microsoft365,
-    /// Any smarthost.
-    Smtp,
-    /// A directory of `.eml` files, for staging.
-    Directory,
-}
 
 /// Where an account's mail goes.
 #[derive(Clone, Debug)]

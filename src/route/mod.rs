@@ -1,6 +1,5 @@
 //! Which client this is, and which accounts may carry its mail. Decides by value; knows no socket and no store.
 
-pub mod account;
 pub mod client;
 
 pub use client::{Client, Priority};

@@ -79,7 +79,6 @@ pub struct AccountConfig {
     pub on_uncertain: OnUncertain,
 }
 
-
 /// Where an account's mail goes.
 #[derive(Clone, Debug)]
 pub enum Destination {

@@ -28,7 +28,7 @@ pub struct Queue {
 /// The readers that nobody uses just now, and a permit for each.
 struct Readers {
     idle: Mutex<Vec<Box<dyn QueueReader>>>,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
 }
 
 /// A piece of work for the writer. It may be done twice where the first transaction had no room.
@@ -45,7 +45,7 @@ impl Queue {
         let (tell, failure) = watch::channel(None);
         let writer = Writer { store, waiting, tell, clock: Arc::clone(&clock) };
         std::thread::spawn(move || writer.run());
-        let permits = Semaphore::new(readers.len());
+        let permits = Arc::new(Semaphore::new(readers.len()));
         let readers = Arc::new(Readers { idle: Mutex::new(readers), permits });
         Self { jobs, readers, failure, clock }
     }
@@ -86,12 +86,14 @@ impl Queue {
         read: impl FnOnce(&mut dyn QueueReader, Timestamp) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (readers, now) = (Arc::clone(&self.readers), self.now());
-        let _permit = self.readers.permits.acquire().await.map_err(|_| StoreError::Closed)?;
+        let permit = Arc::clone(&readers.permits).acquire_owned().await.map_err(|_| StoreError::Closed)?;
         let reading = tokio::task::spawn_blocking(move || {
             let idle = || readers.idle.lock().unwrap_or_else(PoisonError::into_inner);
             let mut reader = idle().pop().ok_or(StoreError::Closed)?;
             let result = read(reader.as_mut(), now);
             idle().push(reader);
+            // Only now, even where the caller has gone away meanwhile: a permit stands for an idle reader.
+            drop(permit);
             result
         });
         reading.await.unwrap_or(Err(StoreError::Closed))

@@ -3,3 +3,6 @@
 pub mod client;
 
 pub use client::{Client, Priority};
+
+/// The name of the one route: all mail, by the accounts in the order of the configuration.
+pub const DEFAULT: &str = "default";

@@ -3,6 +3,7 @@
 
 pub mod caps;
 pub mod microsoft365;
+pub mod presets;
 pub mod refusal;
 
 pub use caps::{Cap, Caps, Counted};

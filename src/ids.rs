@@ -115,6 +115,19 @@ name! {
     ClientName
 }
 
+/// One login at one host: what a ledger is kept by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LoginKey(pub String);
+
+impl LoginKey {
+    /// The key of this user at this host. Hosts differ by more than case, users too.
+    pub fn new(host: &str, username: Option<&str>) -> Self {
+        let (host, username) = (host.to_ascii_lowercase(), username.unwrap_or_default().to_ascii_lowercase());
+        Self(format!("{username}@{host}"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::ids::AccountName;
+use crate::ids::{AccountName, LoginKey};
 use crate::message::sender::SenderRule;
 use crate::provider::{Caps, Provider};
 use crate::route::Client;
@@ -153,3 +153,35 @@ fn unique_name(table: &Table<'_>, report: &mut Report<'_>, taken: &mut Vec<At<St
 
 #[cfg(test)]
 mod tests;
+
+impl Config {
+    /// The names of the accounts, the preferred first.
+    pub fn account_names(&self) -> impl Iterator<Item = &AccountName> {
+        self.accounts.iter().map(|account| &account.name)
+    }
+
+    /// The account of this name.
+    pub fn account(&self, name: &AccountName) -> Option<&AccountConfig> {
+        self.accounts.iter().find(|account| account.name == *name)
+    }
+}
+
+impl AccountConfig {
+    /// Where its mail goes, as logs and lists name it.
+    pub fn host(&self) -> &str {
+        match &self.destination {
+            Destination::Smtp(endpoint) => &endpoint.host,
+            Destination::Directory(path) => path.to_str().unwrap_or("a directory"),
+        }
+    }
+
+    /// What its ledger is kept by: accounts that share a login share its caps.
+    pub fn login_key(&self) -> LoginKey {
+        match &self.destination {
+            Destination::Smtp(endpoint) => {
+                LoginKey::new(&endpoint.host, endpoint.login.as_ref().map(|login| login.username.as_str()))
+            }
+            Destination::Directory(_) => LoginKey::new(self.host(), None),
+        }
+    }
+}

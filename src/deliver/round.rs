@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use crate::config::{AccountConfig, Config, Destination, OnUncertain};
+use crate::config::{Config, OnUncertain};
 use crate::ids::RouteName;
 use crate::provider::Provider;
 use crate::queue::record::{Claim, ClaimRequest, LoginKey, Settled, Settlement};
 use crate::queue::{QueueStore, StoreError};
 use crate::route;
 use crate::schedule::fairness::Fairness;
-use crate::schedule::lane::{CauseKind, Change, Event, Lane, Standing};
+use crate::schedule::lane::{Change, Event, Lane, Standing};
 use crate::schedule::plan::{AccountState, Plan, RouteState, State, plan};
 use crate::schedule::verdict::{Case, Report, Verdict, WhenUncertain, verdict};
 use crate::time::Timestamp;
@@ -33,7 +33,7 @@ pub fn round(store: &mut dyn QueueStore, config: &Config, fairness: &Fairness, n
     let route = RouteName::from(route::DEFAULT);
     let mut parts = Vec::with_capacity(config.accounts.len());
     for account in &config.accounts {
-        let ledger = store.ledger(&login_key(account)).clone();
+        let ledger = store.ledger(&LoginKey::of(account)).clone();
         parts.push((account, store.lane(&account.name)?, ledger));
     }
     let accounts = parts.iter().map(|(account, lane, ledger)| AccountState {
@@ -49,7 +49,7 @@ pub fn round(store: &mut dyn QueueStore, config: &Config, fairness: &Fairness, n
         let Some((account, lane, _)) = parts.iter_mut().find(|(account, ..)| account.name == wanted.account) else { continue };
         let request = ClaimRequest {
             account: &account.name,
-            login: &login_key(account),
+            login: &LoginKey::of(account),
             caps: &account.caps,
             route: &wanted.route,
             client: &wanted.client,
@@ -115,7 +115,7 @@ pub fn book(
         charge: verdict.charge,
         doubt: verdict.doubt.clone(),
         wakes_doubted: verdict.event == Some(Event::Delivered),
-        host: account.map_or_else(String::new, |account| host(account).to_owned()),
+        host: account.map_or_else(String::new, |account| account.host().to_owned()),
         sentence: verdict.sentence.clone(),
     };
     let settled = store.settle(claim, &settlement, now)?;
@@ -124,38 +124,8 @@ pub fn book(
         None => Change::None,
     };
     store.set_lane(&claim.account, &lane)?;
-    tend_clock(store, config, now)?;
+    standing::tend_clock(store, config, now)?;
     Ok(Booked { verdict, settled, change, lane })
-}
-
-/// The mail of a route does not age while none of its accounts can send for a fault of its own.
-///
-/// # Errors
-/// Where the store has failed.
-pub fn tend_clock(store: &mut dyn QueueStore, config: &Config, now: Timestamp) -> Result<(), StoreError> {
-    let mut runs = false;
-    for account in &config.accounts {
-        runs |= store.lane(&account.name)?.stop().is_none_or(|stop| stop.cause.kind == CauseKind::Rate);
-    }
-    store.run_clock(&RouteName::from(route::DEFAULT), runs, now)
-}
-
-/// What the ledger of an account is kept by.
-pub fn login_key(account: &AccountConfig) -> LoginKey {
-    match &account.destination {
-        Destination::Smtp(endpoint) => {
-            LoginKey::new(&endpoint.host, endpoint.login.as_ref().map(|login| login.username.as_str()))
-        }
-        Destination::Directory(path) => LoginKey::new(&path.display().to_string(), None),
-    }
-}
-
-/// Where the mail of an account goes, as logs name it.
-pub fn host(account: &AccountConfig) -> &str {
-    match &account.destination {
-        Destination::Smtp(endpoint) => &endpoint.host,
-        Destination::Directory(path) => path.to_str().unwrap_or("a directory"),
-    }
 }
 
 /// For how long a claim is ours; renewed while its transaction lives.

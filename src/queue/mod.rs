@@ -13,13 +13,13 @@ use std::time::Duration;
 pub use error::{Full, OpenError, StoreError};
 pub use handle::{Queue, Urgency};
 use record::{
-    Claim, ClaimRequest, ListRequest, Listed, LoginKey, NewMessage, Operated, Operation, Reclaimed, Settled,
+    Claim, ClaimRequest, ListRequest, Listed, NewMessage, Operated, Operation, Reclaimed, Settled,
     Settlement, Shown, Stats, View,
 };
 
-use crate::ids::{AccountName, MessageId, RouteName};
+use crate::ids::{AccountName, LoginKey, MessageId, RouteName};
 use crate::schedule::cap::Ledger;
-use crate::schedule::lane::Lane;
+use crate::schedule::lane::{CauseKind, Lane};
 use crate::time::Timestamp;
 
 /// A queue that survives a crash. The promises, each of them a test in `tests/queue_contract.rs`:
@@ -186,4 +186,22 @@ pub trait QueueReader: Send {
     /// # Errors
     /// Where the store has failed.
     fn stats(&mut self, now: Timestamp) -> Result<Stats, StoreError>;
+}
+
+/// Lets the clock of a route stand still while each of its accounts is stopped for a fault of its own, or by an operator:
+/// its mail does not age meanwhile. A brief rest is no fault. To be called where a lane has changed.
+///
+/// # Errors
+/// Where the store has failed.
+pub fn tend_clock<'a>(
+    store: &mut dyn QueueStore,
+    route: &RouteName,
+    accounts: impl Iterator<Item = &'a AccountName>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let mut runs = false;
+    for account in accounts {
+        runs |= store.lane(account)?.stop().is_none_or(|stop| stop.cause.kind == CauseKind::Rate);
+    }
+    store.run_clock(route, runs, now)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AccountName, ClientName, DeliveryId, MessageId, RouteName};
+use crate::ids::{AccountName, ClientName, DeliveryId, LoginKey, MessageId, RouteName};
 use crate::provider::Caps;
 use crate::route::Priority;
 use crate::schedule::lane::Lane;
@@ -38,19 +38,6 @@ pub struct NewMessage {
     pub head: Vec<u8>,
     /// How many chunks were appended.
     pub chunks: u32,
-}
-
-/// One login at one host: what a ledger is kept by.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct LoginKey(pub String);
-
-impl LoginKey {
-    /// The key of this user at this host. Hosts differ by more than case, users too.
-    pub fn new(host: &str, username: Option<&str>) -> Self {
-        let (host, username) = (host.to_ascii_lowercase(), username.unwrap_or_default().to_ascii_lowercase());
-        Self(format!("{username}@{host}"))
-    }
 }
 
 /// A claim to be made: the oldest delivery of a flow, by an account.

@@ -23,9 +23,9 @@ use rusqlite::{Connection, OpenFlags};
 use super::QueueStore;
 use super::error::{Full, OpenError, StoreError};
 use super::record::{
-    Claim, ClaimRequest, LoginKey, NewMessage, Operated, Operation, Reclaimed, Settled, Settlement, View,
+    Claim, ClaimRequest, NewMessage, Operated, Operation, Reclaimed, Settled, Settlement, View,
 };
-use crate::ids::{AccountName, DeliveryId, MessageId, RouteName};
+use crate::ids::{AccountName, DeliveryId, LoginKey, MessageId, RouteName};
 use crate::schedule::cap::Ledger;
 use crate::schedule::lane::Lane;
 use crate::time::Timestamp;

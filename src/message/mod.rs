@@ -1,4 +1,10 @@
 //! The content of a message: its header block and the repairs that providers and RFC 5322 ask for. Pure functions of
 //! bytes: no clock, no network, no queue. The body is never touched but where a function says so.
 
+mod encoded_word;
+pub mod header;
+mod mailbox;
+pub mod repair;
 pub mod sender;
+pub mod submission;
+pub mod trace;

@@ -35,7 +35,7 @@ pub(super) fn is_encoded(word: &[u8]) -> bool {
 
 /// Octets of the encoded word at the beginning, by its shape: `=?charset?B?text?=` without white space.
 pub(super) fn encoded_octets(bytes: &[u8]) -> Option<usize> {
-    let inside = bytes.strip_prefix(b"=?")?;
+    let inside = bytes[..bytes.len().min(LONGEST_OCTETS)].strip_prefix(b"=?")?;
     let charset = inside.iter().position(|byte| *byte == b'?')?;
     let text = charset + 3;
     let end = text + inside.get(text..)?.windows(2).position(|pair| pair == b"?=")?;
@@ -111,6 +111,9 @@ pub(super) fn to_text(raw: &[u8]) -> String {
 
 /// 75 octets of an encoded word, less `=?utf-8?B?` and `?=`, hold 63 of base64: 45 of text in whole quanta.
 const ENCODED_OCTETS: usize = 45;
+
+/// RFC 2047 §2 allows 75 octets; mailers that do not split write more, none more than a line.
+const LONGEST_OCTETS: usize = 998;
 
 #[cfg(test)]
 mod tests {

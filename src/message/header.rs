@@ -104,13 +104,17 @@ impl<'a> HeaderBlock<'a> {
     }
 
     /// Replaces each field by what `edit` makes of it, where it makes something.
-    pub fn edit_each(&mut self, mut edit: impl FnMut(&Field<'a>) -> Option<Field<'a>>) {
+    ///
+    /// # Errors
+    /// The first of `edit`; the fields before stay replaced.
+    pub fn try_edit<E>(&mut self, mut edit: impl FnMut(&Field<'a>) -> Result<Option<Field<'a>>, E>) -> Result<(), E> {
         for index in 0..self.fields.len() {
-            if let Some(field) = edit(&self.fields[index]) {
+            if let Some(field) = edit(&self.fields[index])? {
                 self.end_lines();
                 self.fields[index] = field;
             }
         }
+        Ok(())
     }
 
     /// The block and its empty line as bytes.

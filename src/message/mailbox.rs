@@ -109,6 +109,58 @@ pub(super) fn write_name(text: &str) -> Vec<u8> {
     }
 }
 
+/// The list with every display name and comment in ASCII and all else as it was; nothing where an address is not ASCII.
+pub(super) fn encode_list(value: &[u8]) -> Option<Vec<u8>> {
+    let mut encoded = Vec::with_capacity(value.len() * 2);
+    let mut words = Vec::new();
+    let mut at = 0;
+    while at < value.len() {
+        let token = &value[at..at + token_octets(&value[at..])];
+        at += token.len();
+        match token[0] {
+            b'<' | b',' | b';' | b':' => {
+                encoded.extend(encode_words(&words)?);
+                encoded.extend(token.is_ascii().then_some(token)?);
+                words.clear();
+            }
+            b'(' if token.len() > 1 => {
+                encoded.extend(encode_words(&words)?);
+                encoded.extend(encode_comment(token));
+                words.clear();
+            }
+            _ => words.extend_from_slice(token),
+        }
+    }
+    encoded.extend(encode_words(&words)?);
+    Some(encoded)
+}
+
+fn encode_words(words: &[u8]) -> Option<Vec<u8>> {
+    if words.is_ascii() {
+        return Some(words.to_vec());
+    }
+    if has_bare_at(words) {
+        // A name and an address without brackets; the address must come through as it is.
+        let encoded = encoded_word::encode_unstructured(words);
+        let ats = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'@').count();
+        return (ats(&encoded) == ats(words)).then_some(encoded);
+    }
+    let start = words.len() - words.trim_ascii_start().len();
+    let end = words.trim_ascii_end().len();
+    Some([&words[..start], &write_name(&name_text(words)), &words[end..]].concat())
+}
+
+fn encode_comment(comment: &[u8]) -> Vec<u8> {
+    let text = inside(comment, b')');
+    let encoded = match text {
+        text if text.is_ascii() => text.to_vec(),
+        // Half of a comment inside the comment must not be encoded away.
+        text if text.contains(&b'(') => encoded_word::encode(&encoded_word::decode(text)).into_bytes(),
+        text => encoded_word::encode_unstructured(text),
+    };
+    [b"(", &encoded[..], b")"].concat()
+}
+
 /// Between commas: the words outside comments and angle brackets, what stands in the brackets, and the last comment.
 #[derive(Default)]
 struct Element {
@@ -122,18 +174,11 @@ struct Element {
 fn elements(value: &[u8]) -> Vec<Element> {
     let mut elements = Vec::new();
     let mut element = Element::default();
+    let last_semicolon = value.iter().rposition(|byte| *byte == b';');
     let mut at = 0;
     while let Some(byte) = value.get(at) {
         let rest = &value[at..];
-        let octets = match byte {
-            b'"' => quoted_octets(rest),
-            b'(' => comment_octets(rest),
-            b'<' => rest.iter().position(|byte| *byte == b'>').map_or_else(|| until_separator(rest), |end| end + 1),
-            // An encoded word is no place for commas and brackets (RFC 2047 §5), but some mailers put them there.
-            b'=' => encoded_word::encoded_octets(rest).unwrap_or(1),
-            b'[' => rest.iter().position(|byte| *byte == b']').map_or(1, |end| end + 1),
-            _ => 1,
-        };
+        let octets = token_octets(rest);
         let token = &rest[..octets];
         match byte {
             b'(' => element.comment = inside(token, b')').trim_ascii().to_vec(),
@@ -144,7 +189,7 @@ fn elements(value: &[u8]) -> Vec<Element> {
                 element.odd |= token.last() != Some(&b'>');
             }
             b',' | b';' => elements.push(std::mem::take(&mut element)),
-            b':' if element.angle.is_none() && rest.contains(&b';') => {
+            b':' if element.angle.is_none() && Some(at) < last_semicolon => {
                 element = Element { odd: true, ..Element::default() };
             }
             _ => {
@@ -161,6 +206,20 @@ fn elements(value: &[u8]) -> Vec<Element> {
     elements
 }
 
+/// Octets of the quoted string, comment, address in brackets, encoded word, literal, or other byte at the beginning.
+fn token_octets(rest: &[u8]) -> usize {
+    let rest = &rest[..rest.len().min(TOKEN_OCTETS)];
+    match rest.first() {
+        Some(b'"') => quoted_octets(rest),
+        Some(b'(') => comment_octets(rest),
+        Some(b'<') => rest.iter().position(|byte| *byte == b'>').map_or_else(|| until_separator(rest), |end| end + 1),
+        // An encoded word is no place for commas and brackets (RFC 2047 §5), but some mailers put them there.
+        Some(b'=') => encoded_word::encoded_octets(rest).unwrap_or(1),
+        Some(b'[') => rest.iter().position(|byte| *byte == b']').map_or(1, |end| end + 1),
+        _ => 1,
+    }
+}
+
 /// A token without its first byte and, where it has it, its closing one.
 fn inside(token: &[u8], closing: u8) -> &[u8] {
     let token = token.get(1..).unwrap_or_default();
@@ -170,7 +229,7 @@ fn inside(token: &[u8], closing: u8) -> &[u8] {
 /// Octets of the quoted string at the beginning; a lone quote is one octet.
 fn quoted_octets(bytes: &[u8]) -> usize {
     let mut escaped = false;
-    for (index, byte) in bytes.iter().enumerate().skip(1) {
+    for (index, byte) in bytes.iter().enumerate().take(TOKEN_OCTETS).skip(1) {
         match byte {
             b'"' if !escaped => return index + 1,
             _ => escaped = *byte == b'\\' && !escaped,
@@ -273,6 +332,10 @@ fn name_text(phrase: &[u8]) -> String {
     }
     encoded_word::decode(unquoted.trim_ascii())
 }
+
+/// How far the end of a token is looked for. Nothing real is longer than a line (RFC 5322 §2.1.1), and the search for an
+/// end that never comes starts again at the next byte.
+const TOKEN_OCTETS: usize = 998;
 
 /// Far enough below the 998 octets of a line (RFC 5322 §2.1.1) to stand on one with an address.
 const QUOTED_OCTETS: usize = 250;

@@ -1,4 +1,5 @@
-//! Raw 8-bit text in header fields as ASCII, each field by its own grammar.
+//! Raw 8-bit text in header fields as ASCII, each field by its own grammar. Fields of identifiers and dates, which have no
+//! place for such text, are taken as unstructured: it stays to be read, and their ASCII stays as it is.
 
 use super::encoded_word::{encode_unstructured, to_text};
 use super::header::Field;

@@ -65,7 +65,7 @@ fn parts_are_encoded_one_by_one() {
     let content = "Subject: x\r\nMIME-Version: 1.0\r\nContent-Transfer-Encoding: 8bit\r\n\
         Content-Type: multipart/mixed; boundary=\"o\"\r\n\r\npreamble\r\n--o\r\n\
         Content-Type: multipart/alternative; boundary=\"o-i\"\r\n\r\n\
-        --o-i\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nDas ist das Büro\r\n\
+        --o-i\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nIm Büro brennt Licht\r\n\
         --o-i\r\nContent-Type: text/html\r\n\r\n<p>plain</p>\r\n--o-i--\r\n\r\n--o  \r\n\
         Content-Type: application/pdf; name=\"Prüfung.pdf\"\r\nContent-Disposition: attachment; filename=\"Prüfung.pdf\"\r\n\
         Content-Transfer-Encoding: binary\r\n\r\n\u{1}ü\r\n--o--\r\nepilogue\r\n";

@@ -63,6 +63,16 @@ const REWRITES: &[(&str, &str, &str)] = &[
     ),
     ("\"Doe, Jane\" <jane@x.org>", "\"Doe, Jane\" <webmaster@example.com>", "\"Doe, Jane\" <jane@x.org>"),
     ("Jane [Shop] <jane@x.org>", "\"Jane [Shop]\" <webmaster@example.com>", "\"Jane [Shop]\" <jane@x.org>"),
+    (
+        "\"jane@x.org via example.com\" <other@example.com>",
+        "\"jane@x.org via example.com\" <webmaster@example.com>",
+        "\"jane@x.org via example.com\" <other@example.com>",
+    ),
+    (
+        "Jane at work jane@x.org <jane@x.org>",
+        "\"Jane at work jane@x.org via example.com\" <webmaster@example.com>",
+        "\"Jane at work jane@x.org\" <jane@x.org>",
+    ),
     // Lists and groups.
     ("Jane <jane@x.org>, b@y.org", "Jane <webmaster@example.com>", "Jane <jane@x.org>, b@y.org"),
     ("Team: Jane <jane@x.org>, b@y.org;", "Jane <webmaster@example.com>", "Jane <jane@x.org>, b@y.org"),
@@ -98,6 +108,23 @@ fn the_field_is_found_however_it_is_written() {
         assert_eq!(repaired.to_lowercase().matches("from").count(), 1, "{repaired}");
         assert!(repaired.contains("webmaster@example.com"), "{repaired}");
     }
+}
+
+#[test]
+fn a_scanner_keeps_its_parts() {
+    let parts = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nFrom: x@y\r\nBcc: z\r\n\r\nscan\r\n--b--\r\n";
+    let content =
+        format!("From:mfp@office.example\r\n <mfp@office.example>\r\nSubject:=?utf-8?B?U2Nhbg==?=\r\n{parts}");
+    let rule = rule(SenderMode::Rewrite, &[]);
+    let repaired = repair(content.as_bytes(), &path("mfp@office.example"), &rule).unwrap();
+    let expected = format!(
+        "From: \"mfp@office.example via example.com\" <webmaster@example.com>\r\nSubject:=?utf-8?B?U2Nhbg==?=\r\n\
+         Content-Type: multipart/mixed; boundary=b\r\nReply-To: \"mfp@office.example\" <mfp@office.example>\r\n{}",
+        parts.split_once("\r\n").unwrap().1
+    );
+    assert_eq!(String::from_utf8_lossy(&repaired.content), expected);
+    let kinds: Vec<_> = repaired.repairs.iter().map(Repair::kind).collect();
+    assert_eq!(kinds, ["reverse_path_rewritten", "from_rewritten", "reply_to_added"]);
 }
 
 #[test]

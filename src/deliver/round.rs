@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::config::{Config, OnUncertain};
 use crate::ids::RouteName;
 use crate::provider::Provider;
-use crate::queue::record::{Claim, ClaimRequest, LoginKey, Settled, Settlement};
-use crate::queue::{QueueStore, StoreError};
+use crate::queue::record::{Claim, ClaimRequest, Settled, Settlement};
+use crate::queue::{QueueStore, StoreError, tend_clock};
 use crate::route;
 use crate::schedule::fairness::Fairness;
 use crate::schedule::lane::{Change, Event, Lane, Standing};
@@ -33,7 +33,7 @@ pub fn round(store: &mut dyn QueueStore, config: &Config, fairness: &Fairness, n
     let route = RouteName::from(route::DEFAULT);
     let mut parts = Vec::with_capacity(config.accounts.len());
     for account in &config.accounts {
-        let ledger = store.ledger(&LoginKey::of(account)).clone();
+        let ledger = store.ledger(&account.login_key()).clone();
         parts.push((account, store.lane(&account.name)?, ledger));
     }
     let accounts = parts.iter().map(|(account, lane, ledger)| AccountState {
@@ -49,7 +49,7 @@ pub fn round(store: &mut dyn QueueStore, config: &Config, fairness: &Fairness, n
         let Some((account, lane, _)) = parts.iter_mut().find(|(account, ..)| account.name == wanted.account) else { continue };
         let request = ClaimRequest {
             account: &account.name,
-            login: &LoginKey::of(account),
+            login: &account.login_key(),
             caps: &account.caps,
             route: &wanted.route,
             client: &wanted.client,
@@ -92,7 +92,7 @@ pub fn book(
     now: Timestamp,
     jitter: f64,
 ) -> Result<Booked, StoreError> {
-    let account = config.accounts.iter().find(|account| account.name == claim.account);
+    let account = config.account(&claim.account);
     let mut lane = store.lane(&claim.account)?;
     let tried: Vec<u32> = claim.recipients.iter().map(|recipient| recipient.tried).collect();
     let case = Case {
@@ -124,7 +124,7 @@ pub fn book(
         None => Change::None,
     };
     store.set_lane(&claim.account, &lane)?;
-    standing::tend_clock(store, config, now)?;
+    tend_clock(store, &claim.route, config.account_names(), now)?;
     Ok(Booked { verdict, settled, change, lane })
 }
 

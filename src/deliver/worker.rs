@@ -7,11 +7,11 @@ use std::time::Duration;
 use super::directory;
 use super::dispatcher::{MEMORY_KIB, Shared};
 use super::pool::{Pooled, dismiss};
-use super::round::{Booked, book, host, login_key};
-use super::upstream::Upstream;
+use super::round::{Booked, LEASE, book};
+use super::upstream::{BodyKind, Extensions, Upstream};
 use crate::config::{AccountConfig, Config, Destination, SmtpEndpoint};
-use crate::message::Repair;
-use crate::message::outgoing::{Letter, Rendered, Unsendable, render};
+use crate::message::repair::Repair;
+use crate::message::outgoing::{Abilities, Letter, Rendered, Unsendable, render};
 use crate::observe::fate::Attempted;
 use crate::queue::record::{Claim, Settled};
 use crate::queue::{StoreError, Urgency};
@@ -44,16 +44,16 @@ impl Worker {
     /// Renews the lease while the transaction lives.
     async fn keep_lease(&self) -> std::convert::Infallible {
         loop {
-            tokio::time::sleep(super::round::LEASE / 3).await;
+            tokio::time::sleep(LEASE / 3).await;
             let claim = self.claim.clone();
-            let renewal = move |store: &mut dyn crate::queue::QueueStore, now| store.renew(&claim, super::round::LEASE, now);
+            let renewal = move |store: &mut dyn crate::queue::QueueStore, now| store.renew(&claim, LEASE, now);
             // Whether it was ours still shows at the settlement.
             let _ = self.shared.queue.write(Urgency::Work, renewal).await;
         }
     }
 
     async fn attempt(&self) -> (Report, Vec<Repair>) {
-        let Some(account) = self.config.accounts.iter().find(|account| account.name == self.claim.account) else {
+        let Some(account) = self.config.account(&self.claim.account) else {
             // The round that made the claim read the same configuration.
             return (no_session(Step::Resolve, "the account is not in the configuration any more".into()), Vec::new());
         };
@@ -67,7 +67,7 @@ impl Worker {
         };
         match &account.destination {
             Destination::Smtp(endpoint) => self.send(account, endpoint, content).await,
-            Destination::Directory(path) => match self.render(account, content, true, true, None) {
+            Destination::Directory(path) => match self.render(account, content, &Extensions { eight_bit_mime: true, smtp_utf8: true, ..Extensions::default() }) {
                 Ok(Rendered { envelope, content, repairs, .. }) => {
                     (Report::Transacted(directory::deliver(path, message, &envelope, &content).await), repairs)
                 }
@@ -78,7 +78,7 @@ impl Worker {
 
     async fn send(&self, account: &AccountConfig, endpoint: &SmtpEndpoint, content: Vec<u8>) -> (Report, Vec<Repair>) {
         let (now, generation) = (self.shared.queue.now(), self.shared.generation.load(Ordering::Relaxed));
-        let (idle, retired) = self.shared.pool.take(&account.name, &login_key(account), generation, now);
+        let (idle, retired) = self.shared.pool.take(&account.name, &account.login_key(), generation, now);
         dismiss(retired);
         let reused = idle.is_some();
         let mut pooled = match idle {
@@ -88,24 +88,22 @@ impl Worker {
                 Err(obstacle) => return (Report::NoSession(obstacle), Vec::new()),
             },
         };
-        let extensions = pooled.upstream.extensions();
-        let rendered =
-            self.render(account, content, extensions.eight_bit_mime, extensions.smtp_utf8, extensions.size);
-        let rendered = match rendered {
+        let rendered = match self.render(account, content, pooled.upstream.extensions()) {
             Ok(rendered) => rendered,
             Err(unsendable) => {
                 self.give_back(account, pooled);
                 return (Report::Unsendable(unsendable.to_string()), Vec::new());
             }
         };
-        let mut transcript = pooled.upstream.transact(&rendered.envelope, &rendered.content, rendered.body).await;
+        let body = BodyKind { eight_bit: rendered.eight_bit, smtp_utf8: rendered.smtp_utf8 };
+        let mut transcript = pooled.upstream.transact(&rendered.envelope, &rendered.content, body).await;
         if reused && was_stale(&transcript) {
             // The provider had closed the connection while it was idle: that is no attempt.
             pooled = match self.open(account, endpoint).await {
                 Ok(pooled) => pooled,
                 Err(obstacle) => return (Report::NoSession(obstacle), rendered.repairs),
             };
-            transcript = pooled.upstream.transact(&rendered.envelope, &rendered.content, rendered.body).await;
+            transcript = pooled.upstream.transact(&rendered.envelope, &rendered.content, body).await;
         }
         self.give_back(account, pooled);
         (Report::Transacted(with_unwritable(transcript, &self.claim, &rendered)), rendered.repairs)
@@ -115,7 +113,7 @@ impl Worker {
         let upstream = Upstream::open(endpoint, &self.shared.timeouts).await?;
         let now = self.shared.queue.now();
         let generation = self.shared.generation.load(Ordering::Relaxed);
-        Ok(Pooled { upstream, login: login_key(account), generation, opened: now, idle_since: now, messages: 0 })
+        Ok(Pooled { upstream, login: account.login_key(), generation, opened: now, idle_since: now, messages: 0 })
     }
 
     fn give_back(&self, account: &AccountConfig, mut pooled: Pooled) {
@@ -125,18 +123,13 @@ impl Worker {
         dismiss(self.shared.pool.put(&account.name, pooled, generation, now).into_iter().collect());
     }
 
-    fn render(
-        &self,
-        account: &AccountConfig,
-        content: Vec<u8>,
-        eight_bit_mime: bool,
-        smtp_utf8: bool,
-        size: Option<u64>,
-    ) -> Result<Rendered, Unsendable> {
-        let limit = size.filter(|size| *size > 0).map_or(account.caps.message_size, |size| size.min(account.caps.message_size));
+    fn render(&self, account: &AccountConfig, content: Vec<u8>, host: &Extensions) -> Result<Rendered, Unsendable> {
+        let limit = account.caps.message_size;
+        let size = host.size.filter(|size| *size > 0).map_or(limit, |size| size.min(limit));
         let recipients = self.claim.recipients.iter().map(|recipient| recipient.address.clone()).collect();
         let envelope = Envelope { reverse_path: self.claim.reverse_path.clone(), recipients };
-        render(Letter { content, envelope }, &account.sender, eight_bit_mime, smtp_utf8, limit)
+        let abilities = Abilities { eight_bit_mime: host.eight_bit_mime, smtp_utf8: host.smtp_utf8, size };
+        render(Letter { content, envelope }, &account.sender, abilities)
     }
 
     /// Writes what came of it, however long that takes: a worker that cannot write its outcome keeps it, and nothing
@@ -172,7 +165,7 @@ impl Worker {
     fn tell(&self, booked: &Booked, repairs: &[Repair]) {
         let (now, observer) = (self.shared.queue.now(), &self.shared.observer);
         let Settled::Written { attempts, .. } = booked.settled else { return };
-        let host = self.config.accounts.iter().find(|account| account.name == self.claim.account).map_or("", host);
+        let host = self.config.account(&self.claim.account).map_or("", AccountConfig::host);
         let attempted = Attempted {
             claim: &self.claim,
             host,

@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 
 use super::metrics::{Counters, Counts};
 use crate::ids::{AccountName, ClientName, MessageId};
-use crate::message::Repair;
+use crate::message::repair::Repair;
 use crate::queue::record::Claim;
 use crate::schedule::lane::{Standing, Stop};
 use crate::schedule::verdict::Outcome;

@@ -24,7 +24,7 @@ pub struct Timeouts {
     pub rcpt: Duration,
     /// DATA up to 354: 2 min (§4.5.3.2.4).
     pub data: Duration,
-    /// Each [`BLOCK`] of content: 3 min (§4.5.3.2.5).
+    /// Each 64 KiB of content: 3 min (§4.5.3.2.5).
     pub block: Duration,
     /// From the final dot to its reply: 10 min (§4.5.3.2.6).
     pub final_reply: Duration,
@@ -33,14 +33,14 @@ pub struct Timeouts {
 }
 
 /// Content goes out in blocks of this many octets, each with its own time limit.
-pub const BLOCK: usize = 64 * 1024;
+pub(super) const BLOCK: usize = 64 * 1024;
 
 /// A peer that takes content more slowly than this many octets a second, for longer than one block may take, is given
 /// up.
-pub const SLOWEST: u64 = 2 * 1024;
+pub(super) const SLOWEST: u64 = 2 * 1024;
 
 /// At most so many addresses of a host are tried.
-pub const ADDRESSES: u32 = 8;
+pub(super) const ADDRESSES: u32 = 8;
 
 impl Timeouts {
     /// The limit of the whole content: one block's, and more by its size, so that a peer that takes a few octets in

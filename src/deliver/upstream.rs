@@ -5,9 +5,9 @@ use secrecy::ExposeSecret as _;
 
 use super::connect::{self, Stream};
 use super::credentials::{Credentials, Mechanism};
-use super::extensions::Extensions;
+pub use super::extensions::Extensions;
 use super::lettre::{CLOSING, Connection, Parameter, mail, rcpt};
-use super::timeouts::Timeouts;
+pub use super::timeouts::Timeouts;
 use super::trouble::{local, protocol};
 use crate::config::SmtpEndpoint;
 use crate::schedule::attempt::{End, Obstacle, RcptResult, Step, Transcript};
@@ -64,6 +64,9 @@ impl Upstream {
     /// end with CRLF and it holds no other CR or LF; without a final CRLF it gets one.
     pub async fn transact(&mut self, envelope: &Envelope, content: &[u8], body: BodyKind) -> Transcript {
         let mut recipients = vec![RcptResult::NotAsked; envelope.recipients.len()];
+        if recipients.is_empty() {
+            return Transcript { recipients, end: End::NoRecipient };
+        }
         self.reusable = false;
         let end = match self.deliver(envelope, content, body, &mut recipients).await {
             Ok(end) => end,

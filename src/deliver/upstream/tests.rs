@@ -137,6 +137,15 @@ async fn without_recipients_no_content_goes_out_and_the_connection_is_reset() {
 }
 
 #[tokio::test]
+async fn for_nobody_nothing_is_said() {
+    let (transcript, upstream, peer) = transcript(willing(0), b"x\r\n").await;
+    assert_eq!(transcript, Transcript { recipients: vec![], end: End::NoRecipient });
+    assert!(upstream.is_reusable());
+    drop(upstream);
+    assert_eq!(peer.await.unwrap().lines.len(), 1, "only EHLO");
+}
+
+#[tokio::test]
 async fn the_final_reply_is_known_exactly() {
     let refused = |reply| End::Stopped(Obstacle::Refused { step: Step::FinalReply, reply });
     let multi =

@@ -1,0 +1,4 @@
+//! The integration tests, one binary: each module says what it shows.
+
+mod receive;
+mod session_scripts;

@@ -15,4 +15,4 @@ mod transaction;
 pub use contract::{Action, Answer, Event, Handover, Policy, Question, Refusal, Refused, Step, Stop};
 pub use state::{IDLE_LIMIT, Session};
 
-pub use replies::{not_admitted, too_many_connections};
+pub use replies::{not_admitted, shutting_down, too_many_connections};

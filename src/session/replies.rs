@@ -70,7 +70,7 @@ pub(super) fn timed_out(hostname: &str) -> Reply {
 }
 
 /// The daemon stops.
-pub(super) fn shutting_down(hostname: &str) -> Reply {
+pub fn shutting_down(hostname: &str) -> Reply {
     status(421, (4, 3, 2), format_args!("{hostname} is shutting down; send the message again in a few minutes"))
 }
 

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use mailsluice::ids::MessageId;
 use mailsluice::session::{Action, Answer, Event, Handover, Policy, Question, Refusal, Refused, Session, Stop};
-use mailsluice::smtp::ReversePath;
+use mailsluice::smtp::{Reply, ReversePath};
 use mailsluice::time::Timestamp;
 use proptest::prelude::*;
 
@@ -99,8 +99,10 @@ impl Conversation {
     fn take_lines(&mut self, bytes: &[u8]) {
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             assert!(line.ends_with(b"\r\n") && line.len() <= 512, "a reply line: {line:?}");
-            let line = std::str::from_utf8(line).expect("replies are ASCII");
-            self.lines.push_back(line.trim_end().to_owned());
+            let line = std::str::from_utf8(line).expect("replies are ASCII").trim_end();
+            let refusal = Reply::new(line[..3].parse().unwrap(), &line[4..]);
+            assert!(refusal.is_positive() || refusal.status().is_some(), "its enhanced status: {line}");
+            self.lines.push_back(line.to_owned());
         }
     }
 
@@ -353,7 +355,16 @@ fn fragment() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// All that came out of a conversation.
-fn outcome(input: &[u8], cuts: &[usize]) -> (Vec<String>, Vec<(Handover, Vec<u8>)>, Vec<Refused>, usize, bool) {
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    lines: VecDeque<String>,
+    messages: VecDeque<(Handover, Vec<u8>)>,
+    refusals: VecDeque<Refused>,
+    abandoned: usize,
+    closed: bool,
+}
+
+fn outcome(input: &[u8], cuts: &[usize]) -> Outcome {
     let mut conversation = Conversation::new(Policy { max_message_size: 5000, max_recipients: 2, ..policy() });
     let mut rest = input;
     for cut in cuts.iter().chain([&usize::MAX]) {
@@ -362,7 +373,7 @@ fn outcome(input: &[u8], cuts: &[usize]) -> (Vec<String>, Vec<(Handover, Vec<u8>
         rest = after;
     }
     let Conversation { lines, messages, refusals, abandoned, closed, .. } = conversation;
-    (lines.into(), messages.into(), refusals.into(), abandoned, closed)
+    Outcome { lines, messages, refusals, abandoned, closed }
 }
 
 proptest! {

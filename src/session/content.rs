@@ -255,6 +255,15 @@ mod tests {
         (stored, ended.then(|| rest.to_vec()))
     }
 
+    /// What is in memory.
+    fn held(content: &Content) -> usize {
+        match &content.body {
+            Body::Whole(buffer) => buffer.len(),
+            Body::Parted { head, chunk, .. } => head.len() + chunk.len(),
+            Body::Dropped(_) => 0,
+        }
+    }
+
     /// The same by search and split, on whole content: what is stored, and what follows the end.
     fn reference(input: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
         let framed = [b"\r\n", input].concat();
@@ -324,6 +333,7 @@ mod tests {
         while !rest.is_empty() {
             let (used, progress) = content.read(&rest[..rest.len().min(10_000)]);
             rest = &rest[used..];
+            assert!(held(&content) <= CHUNK_OCTETS + 10_000);
             if let Progress::Chunk(Chunk { seq, bytes }) = progress {
                 chunks.push((seq, bytes));
             }

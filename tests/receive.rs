@@ -14,6 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 /// A listener that serves on free ports of 127.0.0.1 and ::1.
 struct Relay {
@@ -55,7 +56,8 @@ impl Relay {
 
 async fn line(stream: &mut BufReader<TcpStream>) -> String {
     let mut line = String::new();
-    stream.read_line(&mut line).await.unwrap();
+    let read = timeout(Duration::from_secs(30), stream.read_line(&mut line)).await;
+    read.expect("a line within 30 s").unwrap();
     line
 }
 

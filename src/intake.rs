@@ -17,7 +17,7 @@ use crate::observe::fate::Accepted;
 use crate::queue::record::NewMessage;
 use crate::queue::{Queue, StoreError, Urgency};
 use crate::route::{self, Priority};
-use crate::session::contract::Refusal;
+use crate::session::Refusal;
 use crate::smtp::Envelope;
 use crate::time::{header_date, wall_clock};
 

@@ -15,7 +15,9 @@ use super::request::{Answer, Request};
 pub fn ask(socket: &Path, request: &Request) -> io::Result<Option<Answer>> {
     let mut stream = match UnixStream::connect(socket) {
         Ok(stream) => stream,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => return Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            return Ok(None);
+        }
         Err(error) => return Err(io::Error::new(error.kind(), format!("{}: {error}", socket.display()))),
     };
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -25,7 +27,9 @@ pub fn ask(socket: &Path, request: &Request) -> io::Result<Option<Answer>> {
     let mut answer = String::new();
     BufReader::new(stream.take(MAX_LINE)).read_line(&mut answer)?;
     serde_json::from_str(&answer).map(Some).map_err(|error| {
-        io::Error::other(format!("the daemon's answer cannot be read (is it of another version, or stopping?): {error}"))
+        io::Error::other(format!(
+            "the daemon's answer cannot be read (is it of another version, or stopping?): {error}"
+        ))
     })
 }
 

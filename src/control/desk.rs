@@ -45,10 +45,11 @@ impl Desk {
                 .map(|shown| Answer::Shown(shown.map(Box::new))),
             Request::Operate { id, operation } => self.operate(id, operation).await.map(Answer::Operated),
             Request::RetryAll => self.hasten().await.map(Answer::Hastened),
-            Request::Stats => self.queue.read(|reader, now| reader.stats(now)).await.map(|queue| Answer::Stats {
-                queue,
-                since_start: self.resident.then(|| self.observer.counts()),
-            }),
+            Request::Stats => self
+                .queue
+                .read(|reader, now| reader.stats(now))
+                .await
+                .map(|queue| Answer::Stats { queue, since_start: self.resident.then(|| self.observer.counts()) }),
             Request::Accounts => self.accounts().await.map(Answer::Accounts),
             Request::Resume(account) => self.resume(account).await,
             Request::Pause(account) => self.pause(account).await,
@@ -131,7 +132,9 @@ impl Desk {
     async fn accounts(&self) -> Result<Vec<AccountStanding>, StoreError> {
         let config = Arc::clone(&self.config.borrow());
         self.queue
-            .write(Urgency::Work, move |store, now| config.accounts.iter().map(|account| standing(store, account, now)).collect())
+            .write(Urgency::Work, move |store, now| {
+                config.accounts.iter().map(|account| standing(store, account, now)).collect()
+            })
             .await
     }
 }
@@ -144,7 +147,11 @@ fn unknown(config: &Config, account: &AccountName) -> Option<Answer> {
     Some(Answer::Refused(format!("there is no account {account}; there is {}", known.join(", "))))
 }
 
-fn standing(store: &mut dyn QueueStore, account: &AccountConfig, now: Timestamp) -> Result<AccountStanding, StoreError> {
+fn standing(
+    store: &mut dyn QueueStore,
+    account: &AccountConfig,
+    now: Timestamp,
+) -> Result<AccountStanding, StoreError> {
     let lane = store.lane(&account.name)?;
     let ledger = store.ledger(&account.login_key());
     let caps = account.caps.windows.iter().map(|cap| {

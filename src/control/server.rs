@@ -66,13 +66,15 @@ async fn converse(mut stream: UnixStream, desk: &Desk) {
     }
     let (reading, mut writing) = stream.split();
     let mut line = String::new();
-    let reading = BufReader::new(reading.take(MAX_LINE)).read_line(&mut line);
-    if !matches!(tokio::time::timeout(PATIENCE, async { reading.await }).await, Ok(Ok(1..))) {
+    let mut reading = BufReader::new(reading.take(MAX_LINE));
+    if !matches!(tokio::time::timeout(PATIENCE, reading.read_line(&mut line)).await, Ok(Ok(1..))) {
         return;
     }
     let answer = match serde_json::from_str::<Request>(&line) {
         Ok(request) => desk.answer(request).await,
-        Err(error) => Answer::Refused(format!("the daemon does not know this request (is it of another version?): {error}")),
+        Err(error) => {
+            Answer::Refused(format!("the daemon does not know this request (is it of another version?): {error}"))
+        }
     };
     let mut line = serde_json::to_vec(&answer).unwrap_or_default();
     line.push(b'\n');

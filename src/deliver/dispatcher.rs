@@ -94,7 +94,10 @@ impl Dispatcher {
         dismiss(shared.pool.retire(true, shared.queue.now()));
         if drained.is_err() {
             let left = self.workers.len();
-            shared.observer.stopping(&format!("{left} transactions did not end within {} s; what they carry is sent again", grace.as_secs()));
+            shared.observer.stopping(&format!(
+                "{left} transactions did not end within {} s; what they carry is sent again",
+                grace.as_secs()
+            ));
         }
         Ok(())
     }
@@ -134,7 +137,8 @@ impl Dispatcher {
         }
         // An account that could claim and is not capped any more has gone on.
         let claimed: HashSet<&AccountName> = plan.claims.iter().map(|wanted| &wanted.account).collect();
-        self.capped.retain(|account| plan.capped.iter().any(|(capped, _)| capped == account) || !claimed.contains(account));
+        self.capped
+            .retain(|account| plan.capped.iter().any(|(capped, _)| capped == account) || !claimed.contains(account));
     }
 }
 

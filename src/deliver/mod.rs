@@ -1,6 +1,8 @@
 //! Sockets out: from a claim to an outcome. Drives what the rules decide; holds no retry arithmetic and no SQL.
 
 pub mod directory;
+pub mod dispatcher;
+pub mod round;
 pub mod upstream;
 
 mod connect;
@@ -9,7 +11,9 @@ mod extensions;
 mod lettre;
 #[cfg(test)]
 mod peer;
+mod pool;
 mod replies;
 mod timeouts;
 mod tls;
 mod trouble;
+mod worker;

@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::ids::AccountName;
-use crate::queue::record::LoginKey;
+use crate::ids::{AccountName, LoginKey};
 use crate::time::Timestamp;
 
 use super::upstream::Upstream;
@@ -40,7 +39,13 @@ pub(super) struct Pool(Mutex<HashMap<AccountName, Vec<Pooled>>>);
 impl Pool {
     /// An idle connection of the account, the one used last. What is not worth keeping is returned beside it, to be
     /// closed politely; so is one of another account with the same login, whose place a new connection would take.
-    pub(super) fn take(&self, account: &AccountName, login: &LoginKey, generation: u64, now: Timestamp) -> (Option<Pooled>, Vec<Pooled>) {
+    pub(super) fn take(
+        &self,
+        account: &AccountName,
+        login: &LoginKey,
+        generation: u64,
+        now: Timestamp,
+    ) -> (Option<Pooled>, Vec<Pooled>) {
         let mut pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut retired = Vec::new();
         if let Some(idle) = pool.get_mut(account) {

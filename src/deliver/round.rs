@@ -27,7 +27,12 @@ pub struct Round {
 ///
 /// # Errors
 /// Where the store has none to give or has failed.
-pub fn round(store: &mut dyn QueueStore, config: &Config, fairness: &Fairness, now: Timestamp) -> Result<Round, StoreError> {
+pub fn round(
+    store: &mut dyn QueueStore,
+    config: &Config,
+    fairness: &Fairness,
+    now: Timestamp,
+) -> Result<Round, StoreError> {
     let heads = config.accounts.iter().map(|account| account.caps.connections).max().unwrap_or(1);
     let view = store.view(heads, now)?;
     let route = RouteName::from(route::DEFAULT);
@@ -46,7 +51,9 @@ pub fn round(store: &mut dyn QueueStore, config: &Config, fairness: &Fairness, n
     let plan = plan(&State { routes, flows: &view.flows, next_due: view.next_due, fairness }, now);
     let mut claims = Vec::with_capacity(plan.claims.len());
     for wanted in &plan.claims {
-        let Some((account, lane, _)) = parts.iter_mut().find(|(account, ..)| account.name == wanted.account) else { continue };
+        let Some((account, lane, _)) = parts.iter_mut().find(|(account, ..)| account.name == wanted.account) else {
+            continue;
+        };
         let request = ClaimRequest {
             account: &account.name,
             login: &account.login_key(),

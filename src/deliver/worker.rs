@@ -10,8 +10,8 @@ use super::pool::{Pooled, dismiss};
 use super::round::{Booked, LEASE, book};
 use super::upstream::{BodyKind, Extensions, Upstream};
 use crate::config::{AccountConfig, Config, Destination, SmtpEndpoint};
-use crate::message::repair::Repair;
 use crate::message::outgoing::{Abilities, Letter, Rendered, Unsendable, render};
+use crate::message::repair::Repair;
 use crate::observe::fate::Attempted;
 use crate::queue::record::{Claim, Settled};
 use crate::queue::{StoreError, Urgency};
@@ -67,7 +67,11 @@ impl Worker {
         };
         match &account.destination {
             Destination::Smtp(endpoint) => self.send(account, endpoint, content).await,
-            Destination::Directory(path) => match self.render(account, content, &Extensions { eight_bit_mime: true, smtp_utf8: true, ..Extensions::default() }) {
+            Destination::Directory(path) => match self.render(
+                account,
+                content,
+                &Extensions { eight_bit_mime: true, smtp_utf8: true, ..Extensions::default() },
+            ) {
                 Ok(Rendered { envelope, content, repairs, .. }) => {
                     (Report::Transacted(directory::deliver(path, message, &envelope, &content).await), repairs)
                 }
@@ -146,7 +150,10 @@ impl Worker {
                     if !waiting {
                         waiting = true;
                         self.shared.unwritten.fetch_add(1, Ordering::Relaxed);
-                        self.shared.observer.alarm("disk_full", &format!("{full}: outcomes cannot be written, nothing more is sent until they can"));
+                        self.shared.observer.alarm(
+                            "disk_full",
+                            &format!("{full}: outcomes cannot be written, nothing more is sent until they can"),
+                        );
                     }
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
@@ -179,7 +186,9 @@ impl Worker {
             observer.outcome(&attempted, &recipient.address, outcome, reply, booked.verdict.uncertain, now);
         }
         match (booked.change, booked.lane.stop()) {
-            (Change::Stopped, Some(stop)) => observer.lane_stopped(&self.claim.account, &booked.lane.standing, stop, now),
+            (Change::Stopped, Some(stop)) => {
+                observer.lane_stopped(&self.claim.account, &booked.lane.standing, stop, now)
+            }
             (Change::Resumed, _) => observer.lane_resumed(&self.claim.account),
             _ => {}
         }
@@ -202,7 +211,10 @@ fn with_unwritable(transcript: Transcript, claim: &Claim, rendered: &Rendered) -
         return transcript;
     }
     let refusal = || {
-        RcptResult::Refused(Reply::new(553, "5.6.7 The provider does not take addresses beyond ASCII (it lacks SMTPUTF8)"))
+        RcptResult::Refused(Reply::new(
+            553,
+            "5.6.7 The provider does not take addresses beyond ASCII (it lacks SMTPUTF8)",
+        ))
     };
     let mut results = transcript.recipients.into_iter();
     let unwritable = |address: &Address| rendered.unwritable.contains(address);

@@ -7,6 +7,7 @@ pub mod header;
 mod header_text;
 mod mailbox;
 mod mime;
+pub mod outgoing;
 pub mod repair;
 pub mod sender;
 pub mod submission;

@@ -54,7 +54,9 @@ pub enum Unsendable {
     #[error("The provider takes no 8-bit mail and the message cannot be re-encoded: {0}.")]
     Encoding(#[from] CannotDowngrade),
     /// It is too large.
-    #[error("The message has {octets} octets, the account carries {limit} (`caps.message_size`, or what its host says).")]
+    #[error(
+        "The message has {octets} octets, the account carries {limit} (`caps.message_size`, or what its host says)."
+    )]
     Size {
         /// Of the message as it would be sent.
         octets: u64,

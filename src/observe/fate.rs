@@ -162,7 +162,15 @@ impl Observer {
     }
 
     /// What became of one recipient of an attempt.
-    pub fn outcome(&self, attempted: &Attempted<'_>, to: &Address, outcome: &Outcome, reply: &str, uncertain: bool, now: Timestamp) {
+    pub fn outcome(
+        &self,
+        attempted: &Attempted<'_>,
+        to: &Address,
+        outcome: &Outcome,
+        reply: &str,
+        uncertain: bool,
+        now: Timestamp,
+    ) {
         if uncertain && !matches!(outcome, Outcome::Untried | Outcome::Failed) {
             self.uncertain(&Uncertain::of(attempted, reply, outcome), to);
         }
@@ -289,7 +297,8 @@ impl Observer {
     /// Caps keep mail waiting.
     pub fn cap_reached(&self, account: &AccountName, free_in: Option<Duration>) {
         let seconds = free_in.map(|wait| wait.as_secs_f64());
-        let until = free_in.map_or_else(|| "once a transaction under way has ended".into(), |wait| format!("in {}", spoken(wait)));
+        let until = free_in
+            .map_or_else(|| "once a transaction under way has ended".into(), |wait| format!("in {}", spoken(wait)));
         info!(event = "cap_reached", account = %account, seconds, "account {account} has sent what its caps allow; it goes on {until}");
     }
 
@@ -299,9 +308,17 @@ impl Observer {
         error!(event = "alarm", kind, "{sentence}");
     }
 
+    /// A listener cannot take the connections that wait for it.
+    pub fn cannot_accept(&self, listener: std::net::SocketAddr, error: &std::io::Error) {
+        self.alarm("cannot_accept", &format!("cannot take connections on {listener}: {error}"));
+    }
+
     /// The daemon is up.
     pub fn started(&self, version: &str, waiting: u64, listeners: &str) {
-        info!(event = "started", version, waiting, listeners, "mailsluice {version} listens on {listeners}; {waiting} messages wait");
+        info!(
+            event = "started",
+            version, waiting, listeners, "mailsluice {version} listens on {listeners}; {waiting} messages wait"
+        );
     }
 
     /// The configuration was read again.

@@ -30,10 +30,16 @@ pub fn start(format: LogFormat, target: LogTarget) {
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_timer(WallClock).with_target(false);
     // A second start, as in tests, finds the first one's subscriber in place and leaves it.
     let _ = match (format, target) {
-        (LogFormat::Json, LogTarget::Stdout) => builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
-        (LogFormat::Json, LogTarget::Stderr) => {
-            builder.json().flatten_event(true).with_current_span(false).with_span_list(false).with_writer(std::io::stderr).try_init()
+        (LogFormat::Json, LogTarget::Stdout) => {
+            builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
         }
+        (LogFormat::Json, LogTarget::Stderr) => builder
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .with_writer(std::io::stderr)
+            .try_init(),
         (LogFormat::Text, LogTarget::Stdout) => builder.try_init(),
         (LogFormat::Text, LogTarget::Stderr) => builder.with_writer(std::io::stderr).try_init(),
     };

@@ -13,8 +13,8 @@ use std::time::Duration;
 pub use error::{Full, OpenError, StoreError};
 pub use handle::{Queue, Urgency};
 use record::{
-    Claim, ClaimRequest, ListRequest, Listed, NewMessage, Operated, Operation, Reclaimed, Settled,
-    Settlement, Shown, Stats, View,
+    Claim, ClaimRequest, ListRequest, Listed, NewMessage, Operated, Operation, Reclaimed, Settled, Settlement, Shown,
+    Stats, View,
 };
 
 use crate::ids::{AccountName, LoginKey, MessageId, RouteName};

@@ -1,1 +1,12 @@
-//! .
+//! Sockets in: accepts connections, lets in who may come, and drives a [`crate::session::Session`] for each.
+//!
+//! Moves bytes, time and answers; decides only who is let in (`admission`). What is said to a client is the session's,
+//! what becomes of a message the intake's, what is logged `observe::fate`'s.
+
+mod admission;
+mod connection;
+mod listener;
+mod shutdown;
+
+pub use listener::{BindError, Listener, Settings};
+pub use shutdown::{Shutdown, Stopper};

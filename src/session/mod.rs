@@ -1,1 +1,18 @@
-//! .
+//! Our side of an SMTP conversation with a client (RFC 5321), without I/O.
+//!
+//! Decides which command is legal when, what each one is answered, where content ends and what is handed over. Must not
+//! touch a socket, a clock, the queue or a log: bytes and the time come in, [`Action`]s come out, and what only others
+//! know is asked by value ([`Question`]) and answered by value ([`Answer`]). `receive` drives it.
+
+mod content;
+mod contract;
+mod extensions;
+mod lines;
+mod replies;
+mod state;
+mod transaction;
+
+pub use contract::{Action, Answer, Event, Handover, Policy, Question, Refusal, Refused, Step, Stop};
+pub use state::{IDLE_LIMIT, Session};
+
+pub use replies::{not_admitted, shutting_down, too_many_connections};

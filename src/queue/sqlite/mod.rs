@@ -22,9 +22,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::QueueStore;
 use super::error::{Full, OpenError, StoreError};
-use super::record::{
-    Claim, ClaimRequest, NewMessage, Operated, Operation, Reclaimed, Settled, Settlement, View,
-};
+use super::record::{Claim, ClaimRequest, NewMessage, Operated, Operation, Reclaimed, Settled, Settlement, View};
 use crate::ids::{AccountName, DeliveryId, LoginKey, MessageId, RouteName};
 use crate::schedule::cap::Ledger;
 use crate::schedule::lane::Lane;

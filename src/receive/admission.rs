@@ -1,0 +1,247 @@
+//! Who is let in: only listed networks, so many connections in all, and so many of one client address.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use tokio::sync::watch;
+
+use super::listener::Settings;
+use crate::config::ListenerConfig;
+use crate::session;
+use crate::smtp::Reply;
+
+/// How long a client with too many connections waits for one of them to end. A refusal would lose its mail.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Log lines about one stranger, in a minute.
+const STRANGER_LINES: NonZeroU32 = NonZeroU32::new(2).unwrap();
+
+/// Strangers that the limiter remembers before it forgets those that have been quiet.
+const STRANGERS: usize = 10_000;
+
+/// Counts the connections of a listener.
+#[derive(Debug)]
+pub(super) struct Admission {
+    tally: watch::Sender<Tally>,
+    strangers: DefaultKeyedRateLimiter<IpAddr>,
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    total: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// One of the listener's connections; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Seat(Arc<Admission>);
+
+/// One of a client address's connections; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    admission: Arc<Admission>,
+    address: IpAddr,
+}
+
+/// Why a connection is not let in.
+#[derive(Debug)]
+pub(super) enum Rejection {
+    /// This is worth a log line.
+    Loud(Reply),
+    /// The same was logged a moment ago.
+    Quiet(Reply),
+}
+
+impl Admission {
+    pub(super) fn new() -> Arc<Self> {
+        let strangers = RateLimiter::keyed(Quota::per_minute(STRANGER_LINES));
+        Arc::new(Self { tally: watch::Sender::new(Tally::default()), strangers })
+    }
+
+    /// Returns when the listener may take another connection. Beyond its limit it does not: the backlog waits.
+    pub(super) async fn room(&self, settings: &mut watch::Receiver<Arc<Settings>>) {
+        let mut tally = self.tally.subscribe();
+        loop {
+            let most = settings.borrow_and_update().listener.max_connections;
+            if tally.borrow_and_update().total < most {
+                return;
+            }
+            tokio::select! {
+                Ok(()) = tally.changed() => {}
+                Ok(()) = settings.changed() => {}
+                else => return,
+            }
+        }
+    }
+
+    /// Counts a connection.
+    pub(super) fn sit(self: &Arc<Self>) -> Seat {
+        self.tally.send_modify(|tally| tally.total += 1);
+        Seat(self.clone())
+    }
+
+    /// Lets `address` in, at once or when another of its connections has ended.
+    ///
+    /// # Errors
+    /// The reply for it where it is a stranger, or has waited too long.
+    pub(super) async fn admit(
+        self: &Arc<Self>,
+        address: IpAddr,
+        listener: &ListenerConfig,
+    ) -> Result<Place, Rejection> {
+        if !listener.networks.iter().any(|network| network.contains(&address)) {
+            return Err(self.stranger(address));
+        }
+        let most = listener.max_connections_per_client;
+        match tokio::time::timeout(PATIENCE, self.place(one_client(address), most)).await {
+            Ok(place) => Ok(place),
+            Err(_) => Err(Rejection::Loud(session::too_many_connections(address, most))),
+        }
+    }
+
+    async fn place(self: &Arc<Self>, address: IpAddr, most: usize) -> Place {
+        let mut freed = self.tally.subscribe();
+        loop {
+            freed.mark_unchanged();
+            let taken = self.tally.send_if_modified(|tally| {
+                let count = tally.by_address.entry(address).or_default();
+                let free = *count < most;
+                *count += usize::from(free);
+                free
+            });
+            if taken {
+                return Place { admission: self.clone(), address };
+            }
+            // Cannot fail: `self` holds the sender.
+            let _ = freed.changed().await;
+        }
+    }
+
+    fn stranger(&self, address: IpAddr) -> Rejection {
+        let reply = session::not_admitted(address);
+        if self.strangers.len() > STRANGERS {
+            self.strangers.retain_recent();
+        }
+        match self.strangers.check_key(&one_client(address)) {
+            Ok(()) => Rejection::Loud(reply),
+            Err(_) => Rejection::Quiet(reply),
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.tally.send_modify(|tally| tally.total -= 1);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.admission.tally.send_modify(|tally| {
+            if let Some(count) = tally.by_address.get_mut(&self.address) {
+                *count -= 1;
+                if *count == 0 {
+                    tally.by_address.remove(&self.address);
+                }
+            }
+        });
+    }
+}
+
+/// A host of IPv6 has a whole /64 network of addresses (RFC 8981).
+fn one_client(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listener(most: usize) -> ListenerConfig {
+        ListenerConfig {
+            addresses: vec![],
+            networks: vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
+            max_message_size: 1000,
+            max_recipients: 10,
+            max_connections: most,
+            max_connections_per_client: most,
+            hostname: "relay.example".into(),
+        }
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn strangers_are_told_what_to_do_and_logged_a_little() {
+        let admission = Admission::new();
+        let mut loud = 0;
+        for _ in 0..100 {
+            match admission.admit(ip("192.0.2.1"), &listener(1)).await {
+                Err(Rejection::Loud(reply)) => {
+                    assert_eq!(reply.code, 554);
+                    assert!(reply.text().contains("192.0.2.1") && reply.text().contains("`networks`"), "{reply}");
+                    loud += 1;
+                }
+                Err(Rejection::Quiet(reply)) => assert_eq!(reply.code, 554),
+                Ok(_) => panic!("a stranger was let in"),
+            }
+        }
+        assert_eq!(loud, STRANGER_LINES.get());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_with_too_many_connections_waits_for_one_to_end() {
+        let admission = Admission::new();
+        let first = admission.admit(ip("10.0.0.1"), &listener(1)).await.unwrap();
+        let _other = admission.admit(ip("10.0.0.2"), &listener(1)).await.unwrap();
+        let refused = admission.admit(ip("10.0.0.1"), &listener(1)).await;
+        assert!(matches!(refused, Err(Rejection::Loud(reply)) if reply.code == 421));
+        let waiting = admission.clone();
+        let second = tokio::spawn(async move { waiting.admit(ip("10.0.0.1"), &listener(1)).await.is_ok() });
+        tokio::task::yield_now().await;
+        drop(first);
+        assert!(second.await.unwrap());
+        assert_eq!(admission.tally.borrow().by_address.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn one_host_of_ipv6_is_one_client() {
+        let admission = Admission::new();
+        let _one = admission.admit(ip("2001:db8::1"), &listener(2)).await.unwrap();
+        let _two = admission.admit(ip("2001:db8::2"), &listener(2)).await.unwrap();
+        assert_eq!(admission.tally.borrow().by_address.values().collect::<Vec<_>>(), [&2]);
+    }
+
+    #[tokio::test]
+    async fn room_comes_with_an_end_and_with_new_settings() {
+        let admission = Admission::new();
+        let settings = |most| Arc::new(Settings { listener: listener(most), clients: vec![] });
+        let (sender, receiver) = watch::channel(settings(1));
+        let waits = |admission: &Arc<Admission>| {
+            let (admission, mut receiver) = (admission.clone(), receiver.clone());
+            tokio::spawn(async move { admission.room(&mut receiver).await })
+        };
+        waits(&admission).await.unwrap();
+        let seat = admission.sit();
+        let waiting = waits(&admission);
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(seat);
+        waiting.await.unwrap();
+        let _seat = admission.sit();
+        let waiting = waits(&admission);
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        sender.send_replace(settings(2));
+        waiting.await.unwrap();
+    }
+}

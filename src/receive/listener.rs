@@ -1,0 +1,184 @@
+//! Listens, and starts a task for each connection that is let in.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::admission::{Admission, Rejection, Seat};
+use super::connection::{self, Peer};
+use super::shutdown::Shutdown;
+use crate::config::ListenerConfig;
+use crate::intake::Intake;
+use crate::observe::Observer;
+use crate::route::Client;
+use crate::route::client::identify;
+use crate::session::{self, Policy, Refused, Step};
+use crate::time::Clock;
+
+/// Connections that the kernel keeps for us while we do not take them.
+const BACKLOG: i32 = 1024;
+/// How long accepting rests after an error; the usual one is that files have run out, and that passes.
+const REST: Duration = Duration::from_millis(200);
+
+/// How long sessions may take to say goodbye behind the grace.
+const PARTING: Duration = Duration::from_secs(5);
+
+/// What a listener goes by. Each connection takes those of its beginning.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Its own table. The addresses are bound already, so changing them changes nothing.
+    pub listener: ListenerConfig,
+    /// All clients.
+    pub clients: Vec<Client>,
+}
+
+/// A listener whose addresses are bound; connections to it wait until it serves.
+#[derive(Debug)]
+pub struct Listener {
+    sockets: Vec<TcpListener>,
+}
+
+/// An address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}; {}", advice(.source))]
+pub struct BindError {
+    /// Which.
+    pub address: SocketAddr,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// What the tasks of a listener share.
+struct Shared {
+    settings: watch::Receiver<Arc<Settings>>,
+    admission: Arc<Admission>,
+    intake: Arc<Intake>,
+    observer: Arc<Observer>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Listener {
+    /// Binds all addresses, in a tokio runtime. Port 0 takes any free one.
+    ///
+    /// # Errors
+    /// The first address that cannot be had; then none is bound.
+    pub fn bind(addresses: &[SocketAddr]) -> Result<Self, BindError> {
+        let bound = |address: &SocketAddr| bind(*address).map_err(|source| BindError { address: *address, source });
+        Ok(Self { sockets: addresses.iter().map(bound).collect::<Result<_, _>>()? })
+    }
+
+    /// The addresses, with the ports that were taken.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect()
+    }
+
+    /// Serves clients until the sign to stop; returns when the last session has ended.
+    pub async fn serve(
+        self,
+        settings: watch::Receiver<Arc<Settings>>,
+        intake: Arc<Intake>,
+        observer: Arc<Observer>,
+        clock: Arc<dyn Clock>,
+        shutdown: Shutdown,
+    ) {
+        let shared = Arc::new(Shared { settings, admission: Admission::new(), intake, observer, clock });
+        let mut sockets = JoinSet::new();
+        for socket in self.sockets {
+            sockets.spawn(accept(socket, shared.clone(), shutdown.clone()));
+        }
+        sockets.join_all().await;
+    }
+}
+
+/// IPv6 sockets take IPv6 alone, so that `[::]:25` and `0.0.0.0:25` can stand beside each other.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "another program has this port: `ss -ltnp` shows which",
+        io::ErrorKind::PermissionDenied => "ports below 1024 need root or CAP_NET_BIND_SERVICE",
+        io::ErrorKind::AddrNotAvailable => "this machine does not have the address: `ip address` shows those it has",
+        _ => "correct `address` of this [[listener]]",
+    }
+}
+
+async fn accept(socket: TcpListener, shared: Arc<Shared>, mut shutdown: Shutdown) {
+    let mut settings = shared.settings.clone();
+    let mut connections = JoinSet::new();
+    // Only the first of several errors in a row is logged.
+    let mut failing = false;
+    let grace = loop {
+        let accepted = tokio::select! {
+            grace = shutdown.requested() => break grace,
+            accepted = async {
+                shared.admission.room(&mut settings).await;
+                socket.accept().await
+            } => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        match accepted {
+            Ok((stream, address)) => {
+                failing = false;
+                let seat = shared.admission.sit();
+                connections.spawn(serve(stream, address, seat, shared.clone(), shutdown.clone()));
+            }
+            Err(error) => {
+                if let Ok(address) = socket.local_addr()
+                    && !std::mem::replace(&mut failing, true)
+                {
+                    shared.observer.cannot_accept(address, &error);
+                }
+                tokio::time::sleep(REST).await;
+            }
+        }
+    };
+    drop(socket);
+    let ended = async { while connections.join_next().await.is_some() {} };
+    // Sessions end themselves when the grace is over; who does not even read its last reply is not waited for.
+    let _ = tokio::time::timeout(grace.saturating_add(PARTING), ended).await;
+}
+
+async fn serve(stream: TcpStream, address: SocketAddr, _seat: Seat, shared: Arc<Shared>, mut shutdown: Shutdown) {
+    let settings = shared.settings.borrow().clone();
+    let address = address.ip().to_canonical();
+    let (client, priority) = identify(address, &settings.clients);
+    let peer = Peer { client, priority, address };
+    // Replies are small and waited for; where this fails, they are merely late.
+    let _ = stream.set_nodelay(true);
+    let admitted = tokio::select! {
+        admitted = shared.admission.admit(address, &settings.listener) => admitted,
+        _ = shutdown.requested() => Err(Rejection::Loud(session::shutting_down(&settings.listener.hostname))),
+    };
+    let _place = match admitted {
+        Ok(place) => place,
+        Err(Rejection::Quiet(reply)) => return connection::turn_away(stream, &reply).await,
+        Err(Rejection::Loud(reply)) => {
+            let refused = Refused { step: Step::Connect, reply, from: None, recipient: None };
+            connection::report(&shared.observer, &peer, &refused);
+            return connection::turn_away(stream, &refused.reply).await;
+        }
+    };
+    let listener = &settings.listener;
+    let policy = Policy {
+        hostname: listener.hostname.clone(),
+        max_message_size: listener.max_message_size,
+        max_recipients: listener.max_recipients,
+    };
+    connection::converse(stream, peer, policy, &shared.intake, &shared.observer, &*shared.clock, shutdown).await;
+}

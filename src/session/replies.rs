@@ -1,0 +1,258 @@
+//! Everything that we say to a client: one function for each reply. A refusal has the right code, an enhanced status
+//! (RFC 3463) and a sentence that tells the owner of the device what to do; it is often the only thing that reaches them.
+
+use std::net::IpAddr;
+
+use super::contract::Refusal;
+use crate::ids::MessageId;
+use crate::smtp::address::AddressError;
+use crate::smtp::command::{CommandError, Parameter, PathError};
+use crate::smtp::{Address, AddressPattern, EnhancedStatus, Reply, ReversePath};
+
+/// The banner (RFC 5321 §4.2).
+pub(super) fn banner(hostname: &str) -> Reply {
+    Reply::new(220, format!("{hostname} ESMTP ready"))
+}
+
+/// To HELO.
+pub(super) fn helo(hostname: &str) -> Reply {
+    Reply::new(250, hostname)
+}
+
+/// To EHLO.
+pub(super) fn ehlo(hostname: &str, offered: Vec<String>) -> Reply {
+    Reply { code: 250, lines: [vec![hostname.to_owned()], offered].concat() }
+}
+
+/// To MAIL.
+pub(super) fn sender_ok() -> Reply {
+    status(250, (2, 1, 0), "Ok")
+}
+
+/// To RCPT.
+pub(super) fn recipient_ok() -> Reply {
+    status(250, (2, 1, 5), "Ok")
+}
+
+/// To DATA.
+pub(super) fn send_content() -> Reply {
+    Reply::new(354, "End data with <CR><LF>.<CR><LF>")
+}
+
+/// To the final dot.
+pub(super) fn queued(id: MessageId) -> Reply {
+    status(250, (2, 0, 0), format_args!("Ok: queued as {id}"))
+}
+
+/// To RSET and NOOP.
+pub(super) fn ok() -> Reply {
+    status(250, (2, 0, 0), "Ok")
+}
+
+/// To VRFY (RFC 5321 §3.5.3).
+pub(super) fn cannot_verify() -> Reply {
+    status(252, (2, 5, 2), "Mailboxes are not verified here; send the message, delivery will be attempted")
+}
+
+/// To HELP.
+pub(super) fn help() -> Reply {
+    status(214, (2, 0, 0), "Commands: HELO EHLO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT (RFC 5321)")
+}
+
+/// To QUIT.
+pub(super) fn bye(hostname: &str) -> Reply {
+    status(221, (2, 0, 0), format_args!("{hostname} closes the connection"))
+}
+
+/// The time for a step is over.
+pub(super) fn timed_out(hostname: &str) -> Reply {
+    status(421, (4, 4, 2), format_args!("{hostname} has waited too long and closes the connection; connect again"))
+}
+
+/// The daemon stops.
+pub fn shutting_down(hostname: &str) -> Reply {
+    status(421, (4, 3, 2), format_args!("{hostname} is shutting down; send the message again in a few minutes"))
+}
+
+/// To a stranger, instead of the banner.
+pub fn not_admitted(address: IpAddr) -> Reply {
+    status(
+        554,
+        (5, 7, 1),
+        format_args!(
+            "{address} may not send here: add it to `networks` of this [[listener]] in the relay's configuration"
+        ),
+    )
+}
+
+/// To a client with too many connections, instead of the banner.
+pub fn too_many_connections(address: IpAddr, most: usize) -> Reply {
+    status(
+        421,
+        (4, 7, 0),
+        format_args!(
+            "{address} has {most} connections already: let it reuse them, or raise `max_connections_per_client` of this [[listener]]"
+        ),
+    )
+}
+
+/// To a line that is no command, or an ill-formed one.
+pub(super) fn bad_command(error: CommandError) -> Reply {
+    match error {
+        CommandError::Unknown(verb) => {
+            status(500, (5, 5, 2), format_args!("{verb:?} is no command here; HELP lists those that are"))
+        }
+        CommandError::NotImplemented(verb) => status(
+            502,
+            (5, 5, 1),
+            format_args!("{verb} is not offered here: switch off login and encryption in the device's mail settings"),
+        ),
+        CommandError::Argument(verb) => status(501, (5, 5, 4), format_args!("{verb} takes nothing behind it")),
+        CommandError::Mail(error) => bad_path(error, "MAIL FROM:<address>", (5, 1, 7)),
+        CommandError::Rcpt(error) => bad_path(error, "RCPT TO:<address>", (5, 1, 3)),
+    }
+}
+
+fn bad_path(error: PathError, form: &str, about_address: (u8, u16, u16)) -> Reply {
+    match error {
+        PathError::Form => status(501, (5, 5, 4), format_args!("Write it as {form}")),
+        PathError::Encoding => {
+            status(501, about_address, "The address is neither ASCII nor UTF-8: mend it in the settings")
+        }
+        PathError::Address(path, error) => status(
+            501,
+            about_address,
+            format_args!("<{path}> is no mail address, {error}: mend it in the device's settings"),
+        ),
+        PathError::Parameter(text) => {
+            status(501, (5, 5, 4), format_args!("{text:?} is no parameter; write keyword or keyword=value"))
+        }
+    }
+}
+
+/// `<postmaster>` cannot be completed.
+pub(super) fn bad_recipient(path: &str, error: AddressError) -> Reply {
+    bad_path(PathError::Address(path.to_owned(), error), "RCPT TO:<address>", (5, 1, 3))
+}
+
+/// The line is longer than we read.
+pub(super) fn line_too_long(octets: usize) -> Reply {
+    status(500, (5, 5, 2), format_args!("The line is longer than {octets} octets and was skipped"))
+}
+
+/// MAIL within a transaction.
+pub(super) fn nested_mail() -> Reply {
+    status(503, (5, 5, 1), "A message is begun already; end it with DATA, or drop it with RSET")
+}
+
+/// RCPT or DATA without MAIL.
+pub(super) fn needs_mail() -> Reply {
+    status(503, (5, 5, 1), "No sender was accepted; begin with MAIL FROM:<address>")
+}
+
+/// DATA without RCPT.
+pub(super) fn no_recipients() -> Reply {
+    status(554, (5, 5, 1), "No recipient was accepted; name one with RCPT TO:<address>")
+}
+
+/// A parameter of an extension that we do not offer.
+pub(super) fn unknown_parameter(command: &str, parameter: &Parameter) -> Reply {
+    let Parameter { keyword, value } = parameter;
+    let (equals, value) = value.as_ref().map_or(("", ""), |value| ("=", value.as_str()));
+    status(555, (5, 5, 4), format_args!("{command} parameter {keyword}{equals}{value} is not supported; leave it out"))
+}
+
+/// A parameter whose value makes no sense.
+pub(super) fn bad_parameter_value(keyword: &str) -> Reply {
+    status(501, (5, 5, 4), format_args!("The value of {keyword} makes no sense; correct it or leave it out"))
+}
+
+/// SIZE says more than the limit.
+pub(super) fn announced_too_large(most: u64) -> Reply {
+    status(
+        552,
+        (5, 3, 4),
+        format_args!("The message is larger than the {most} octets that pass here; send less at a time"),
+    )
+}
+
+/// The address needs SMTPUTF8.
+pub(super) fn needs_smtputf8(address: &Address) -> Reply {
+    status(
+        553,
+        (5, 6, 7),
+        format_args!(
+            "<{address}> has letters that not every mail system takes; MAIL must say SMTPUTF8, or use an ASCII address"
+        ),
+    )
+}
+
+/// One recipient more than the limit.
+pub(super) fn too_many_recipients(most: usize) -> Reply {
+    status(
+        452,
+        (4, 5, 3),
+        format_args!(
+            "{most} recipients are the most for one message; those before this one stay, send to the others again"
+        ),
+    )
+}
+
+/// The content was larger than the limit.
+pub(super) fn too_large(most: u64) -> Reply {
+    status(
+        552,
+        (5, 3, 4),
+        format_args!(
+            "The message was larger than the {most} octets that pass here and is not sent; send less at a time"
+        ),
+    )
+}
+
+/// The header block does not end where it has to.
+pub(super) fn header_too_large(most: usize) -> Reply {
+    status(
+        552,
+        (5, 3, 4),
+        format_args!("The header was larger than {most} octets, so the message is not sent; shorten it"),
+    )
+}
+
+/// The intake does not take the message.
+pub(super) fn refused(refusal: &Refusal) -> Reply {
+    match refusal {
+        Refusal::Full => status(
+            452,
+            (4, 3, 1),
+            "The queue is full and the message was not taken: free disk space on the relay, then send again",
+        ),
+        Refusal::TooManyHops => status(
+            554,
+            (5, 4, 6),
+            "The message has passed too many hosts: it runs in circles; look in its Received fields for where",
+        ),
+        Refusal::SenderNotAllowed { sender, allowed } => sender_not_allowed(sender, allowed),
+        Refusal::Unavailable => status(
+            451,
+            (4, 3, 0),
+            "The relay cannot store mail now and did not take the message; see its log, then send again",
+        ),
+    }
+}
+
+fn sender_not_allowed(sender: &ReversePath, allowed: &[AddressPattern]) -> Reply {
+    let shown = allowed.iter().take(ALLOWED_SHOWN).map(AddressPattern::to_string).collect::<Vec<_>>().join(", ");
+    let more = if allowed.len() > ALLOWED_SHOWN { " and others" } else { "" };
+    status(
+        550,
+        (5, 7, 1),
+        format_args!("{sender} may not send through this relay: set the device's sender to one of {shown}{more}"),
+    )
+}
+
+/// A reply has 512 octets, and a reader less patience.
+const ALLOWED_SHOWN: usize = 4;
+
+fn status(code: u16, (class, subject, detail): (u8, u16, u16), text: impl std::fmt::Display) -> Reply {
+    Reply::with_status(code, EnhancedStatus::new(class, subject, detail), text)
+}

@@ -1,0 +1,164 @@
+//! The listener over loopback sockets: what the session's scripts cannot show.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mailsluice::config::ListenerConfig;
+use mailsluice::ids::ClientName;
+use mailsluice::intake::Intake;
+use mailsluice::receive::{Listener, Settings, Shutdown, Stopper};
+use mailsluice::route::{Client, Priority};
+use mailsluice::time::{MonotonicClock, Timestamp};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// A listener that serves on free ports of 127.0.0.1 and ::1.
+struct Relay {
+    addresses: Vec<SocketAddr>,
+    intake: Arc<Intake>,
+    settings: watch::Sender<Arc<Settings>>,
+    stopper: Stopper,
+    task: JoinHandle<()>,
+}
+
+impl Relay {
+    async fn start(change: impl FnOnce(&mut Settings)) -> Self {
+        let listener = Listener::bind(&["127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap()]).unwrap();
+        let addresses = listener.addresses();
+        let mut settings = Settings {
+            listener: ListenerConfig {
+                addresses: addresses.clone(),
+                networks: vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
+                max_message_size: 1 << 22,
+                max_recipients: 10,
+                max_connections: 100,
+                max_connections_per_client: 100,
+                hostname: "relay.example".into(),
+            },
+            clients: vec![],
+        };
+        change(&mut settings);
+        let (settings, receiver) = watch::channel(Arc::new(settings));
+        let (intake, (stopper, shutdown)): (_, (Stopper, Shutdown)) = (Arc::new(Intake::default()), Stopper::new());
+        let clock = Arc::new(MonotonicClock::starting_after(Timestamp::EPOCH));
+        let task = tokio::spawn(listener.serve(receiver, intake.clone(), clock, shutdown));
+        Self { addresses, intake, settings, stopper, task }
+    }
+
+    async fn connect(&self) -> BufReader<TcpStream> {
+        BufReader::new(TcpStream::connect(self.addresses[0]).await.unwrap())
+    }
+}
+
+async fn line(stream: &mut BufReader<TcpStream>) -> String {
+    let mut line = String::new();
+    let read = timeout(Duration::from_secs(30), stream.read_line(&mut line)).await;
+    read.expect("a line within 30 s").unwrap();
+    line
+}
+
+const MESSAGE: &[u8] =
+    b"EHLO x\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.org>\r\nDATA\r\nSubject: x\r\n\r\ny\r\n.\r\nQUIT\r\n";
+
+#[tokio::test]
+async fn messages_come_in_over_both_families_from_whom_they_come() {
+    let relay = Relay::start(|settings| {
+        let networks = vec!["::1/128".parse().unwrap()];
+        settings.clients.push(Client { name: "shop".into(), networks, priority: Priority::High });
+    })
+    .await;
+    for address in &relay.addresses {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(MESSAGE).await.unwrap();
+        let mut heard = String::new();
+        stream.read_to_string(&mut heard).await.unwrap();
+        assert!(heard.contains("250 2.0.0 Ok: queued as ") && heard.contains("221 2.0.0"), "{heard}");
+    }
+    let kept = relay.intake.kept();
+    let from: Vec<(&ClientName, Priority)> = kept.messages.iter().map(|(s, _)| (&s.client, s.priority)).collect();
+    assert_eq!(from, [(&"127.0.0.1".into(), Priority::Normal), (&"shop".into(), Priority::High)]);
+    assert!(kept.messages.iter().all(|(_, content)| content == b"Subject: x\r\n\r\ny\r\n"));
+}
+
+#[tokio::test]
+async fn a_stranger_is_told_which_key_to_change_even_when_it_talks_first() {
+    let relay = Relay::start(|settings| settings.listener.networks = vec!["192.0.2.0/24".parse().unwrap()]).await;
+    let mut stream = TcpStream::connect(relay.addresses[0]).await.unwrap();
+    stream.write_all(MESSAGE).await.unwrap();
+    let mut heard = String::new();
+    stream.read_to_string(&mut heard).await.unwrap();
+    assert!(heard.starts_with("554 5.7.1 127.0.0.1 ") && heard.contains("`networks`"), "{heard}");
+    assert!(relay.intake.kept().messages.is_empty());
+}
+
+#[tokio::test]
+async fn a_new_connection_goes_by_the_new_settings() {
+    let relay = Relay::start(|_| {}).await;
+    let mut old = relay.connect().await;
+    assert!(line(&mut old).await.starts_with("220 relay.example "));
+    let mut settings = Settings::clone(&relay.settings.borrow());
+    settings.listener.hostname = "new.example".into();
+    relay.settings.send_replace(Arc::new(settings));
+    assert!(line(&mut relay.connect().await).await.starts_with("220 new.example "));
+    old.write_all(b"HELO x\r\n").await.unwrap();
+    assert_eq!(line(&mut old).await, "250 relay.example\r\n");
+}
+
+#[tokio::test]
+async fn beyond_its_limits_the_listener_waits_rather_than_refuses() {
+    for limit in ["total", "per client"] {
+        let relay = Relay::start(|settings| match limit {
+            "total" => settings.listener.max_connections = 1,
+            _ => settings.listener.max_connections_per_client = 1,
+        })
+        .await;
+        let mut first = relay.connect().await;
+        assert!(line(&mut first).await.starts_with("220 "));
+        let mut second = relay.connect().await;
+        second.write_all(b"NOOP\r\n").await.unwrap();
+        // The first is served meanwhile, the second is not.
+        for _ in 0..20 {
+            first.write_all(b"NOOP\r\n").await.unwrap();
+            assert!(line(&mut first).await.starts_with("250 "));
+        }
+        assert!(second.get_ref().try_read(&mut [0; 100]).is_err(), "{limit}");
+        first.write_all(b"QUIT\r\n").await.unwrap();
+        assert!(line(&mut first).await.starts_with("221 "));
+        drop(first);
+        assert!(line(&mut second).await.starts_with("220 "), "{limit}");
+        assert!(line(&mut second).await.starts_with("250 "), "{limit}");
+    }
+}
+
+#[tokio::test]
+async fn a_stop_ends_idle_sessions_at_once_and_lets_content_end() {
+    let relay = Relay::start(|_| {}).await;
+    let (mut idle, mut busy) = (relay.connect().await, relay.connect().await);
+    assert!(line(&mut idle).await.starts_with("220 ") && line(&mut busy).await.starts_with("220 "));
+    busy.write_all(b"MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.org>\r\nDATA\r\nx\r\n").await.unwrap();
+    for code in ["250 ", "250 ", "354 "] {
+        assert!(line(&mut busy).await.starts_with(code));
+    }
+    relay.stopper.stop(Duration::from_secs(60));
+    assert!(line(&mut idle).await.starts_with("421 4.3.2 "));
+    assert_eq!(line(&mut idle).await, "");
+    busy.write_all(b".\r\n").await.unwrap();
+    assert!(line(&mut busy).await.starts_with("250 2.0.0 "));
+    assert!(line(&mut busy).await.starts_with("421 4.3.2 "));
+    drop((idle, busy));
+    relay.task.await.unwrap();
+    assert_eq!(relay.intake.kept().messages.len(), 1);
+    assert!(TcpStream::connect(relay.addresses[0]).await.is_err());
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_named_with_what_to_do() {
+    let taken = Listener::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap().addresses();
+    let _holds = Listener::bind(&taken).unwrap();
+    let error = Listener::bind(&taken).unwrap_err().to_string();
+    assert!(error.contains(&taken[0].to_string()) && error.contains("ss -ltnp"), "{error}");
+}

@@ -190,6 +190,13 @@ impl Default for Caps {
     }
 }
 
+impl Caps {
+    /// No caps but those on the size and on the recipients of a message, and any sender.
+    pub fn unlimited() -> Self {
+        Self { messages: None, recipients: None, concurrent: usize::MAX, senders: Senders::Any, ..Self::default() }
+    }
+}
+
 /// No window of this length, wherever it starts, holds more than `count`. A window holds its first moment, not its last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {

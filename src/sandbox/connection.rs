@@ -86,24 +86,27 @@ impl Connection {
         if self.server.config.profile.tls == TlsMode::Implicit {
             self = self.secured().await?;
         }
-        match self.greet().await {
-            Err(Leave::Bye) => return Ok(self.wire.close().await),
-            greeted => greeted?,
+        let mut leave = match self.greet().await {
+            Ok(()) => self.converse().await,
+            Err(leave) => leave,
+        };
+        while let Leave::Secure = leave {
+            self.wire.flush().await?;
+            self = self.secured().await?;
+            leave = self.converse().await;
         }
-        loop {
-            match self.converse().await {
-                Leave::Secure => {
-                    self.wire.flush().await?;
-                    self = self.secured().await?;
-                }
-                Leave::Idle => {
-                    self.reply(replies::IDLE);
-                    return Ok(self.wire.close().await);
-                }
-                Leave::Bye => return Ok(self.wire.close().await),
-                leave => return Err(leave),
+        match leave {
+            Leave::Bye => {}
+            Leave::Idle => self.reply(replies::IDLE),
+            Leave::Cut => {
+                // What was answered before the cut, in a pipelined group, was answered.
+                self.wire.flush().await?;
+                return Err(leave);
             }
+            Leave::Gone | Leave::Secure => return Err(leave),
         }
+        self.wire.close().await;
+        Ok(())
     }
 
     /// The same connection under TLS, with nothing remembered of what was said in clear (RFC 3207 §4.2).

@@ -11,7 +11,7 @@ use std::{fs, io};
 use tokio::sync::watch;
 
 use super::config::{Caps, Excess, Limit};
-use super::fault::{Effect, Fault, FaultRule, Step};
+use super::fault::{Fault, FaultRule, Step};
 use crate::smtp::Envelope;
 use crate::time::{Clock, MonotonicClock, Timestamp};
 
@@ -190,7 +190,7 @@ impl Mailbox {
         }
         drop(current);
         self.count(|counters| counters.faults += 1);
-        tracing::debug!(event = "sandbox_fault", fault = %struck.fault, effect = ?kind(struck.fault.effect()));
+        tracing::debug!(event = "sandbox_fault", fault = %struck.fault);
         Some(struck)
     }
 
@@ -271,8 +271,7 @@ impl Ledger {
 
     fn admit(&mut self, now: Timestamp, recipients: usize) -> (Admission, Beyond) {
         if let Some(Limit { count, window }) = self.caps.recipients {
-            while let Some((at, spent)) = self.recipients.front().copied().filter(|(at, _)| at.after(window) <= now) {
-                tracing::trace!(%at, spent, "recipients left the window");
+            while let Some((_, spent)) = self.recipients.front().copied().filter(|(at, _)| at.after(window) <= now) {
                 self.recipients_sum -= spent;
                 self.recipients.pop_front();
             }
@@ -299,14 +298,6 @@ impl Ledger {
 
 fn may_strike(rule: &FaultRule) -> bool {
     rule.remaining != Some(0)
-}
-
-fn kind(effect: Effect) -> &'static str {
-    match effect {
-        Effect::Refuse(..) => "refuse",
-        Effect::Cut(_) => "cut",
-        Effect::Special(_) => "special",
-    }
 }
 
 /// A name that sorts by time: `20261122T154948.123456Z-000001.eml`.

@@ -61,6 +61,8 @@ pub(super) struct Content {
 
 /// A command line with its end. RFC 4954 §4 wants 12,288 octets for an AUTH exchange.
 const LINE_OCTETS: usize = 12_288;
+/// How long a client may take to hear the last reply and close its side.
+const LINGER: Duration = Duration::from_secs(5);
 /// So much of an unfinished content line is worked off at a time.
 const CHUNK_OCTETS: usize = 65_536;
 
@@ -109,11 +111,18 @@ impl Wire {
         timeout(self.idle, writing).await.map_err(io::Error::other)?
     }
 
-    /// Sends what is waiting and closes in order.
+    /// Sends what is waiting and closes in order: bytes of the client that nobody has read would make the system reset
+    /// the connection, and take the last reply with it.
     pub(super) async fn close(mut self) {
-        // The client may have gone already, which is as good.
+        // The client may have gone already, which is as good; here and below.
         let _ = self.flush().await;
-        let _ = timeout(self.idle, self.stream.shutdown()).await;
+        let closing = async {
+            self.stream.shutdown().await?;
+            let mut unread = [0; 4_096];
+            while self.stream.read(&mut unread).await? > 0 {}
+            io::Result::Ok(())
+        };
+        let _ = timeout(LINGER, closing).await;
     }
 
     /// The next line without its end; none where it is too long.

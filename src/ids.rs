@@ -17,7 +17,9 @@ pub struct DeliveryId(pub i64);
 
 /// The text is not a queue id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a queue id: wanted up to 13 characters such as 1M5K3V8Q2ZC, as the log and `queue list` show them")]
+#[error(
+    "{0:?} is not a queue id: wanted up to 13 characters such as 1M5K3V8Q2ZC, as the log and `queue list` show them"
+)]
 pub struct NotAQueueId(String);
 
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -111,6 +113,19 @@ name! {
 name! {
     /// The name of a client: the one its configuration gives, else its address (of IPv6 the /64 network).
     ClientName
+}
+
+/// One login at one host: what a ledger is kept by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LoginKey(pub String);
+
+impl LoginKey {
+    /// The key of this user at this host. Hosts differ by more than case, users too.
+    pub fn new(host: &str, username: Option<&str>) -> Self {
+        let (host, username) = (host.to_ascii_lowercase(), username.unwrap_or_default().to_ascii_lowercase());
+        Self(format!("{username}@{host}"))
+    }
 }
 
 #[cfg(test)]

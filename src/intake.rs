@@ -1,10 +1,25 @@
 //! The one door into the queue: stamps a message, adds what is missing, routes it and stores it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
+use tokio::sync::{Notify, watch};
+
+use crate::config::Config;
 use crate::ids::{ClientName, MessageId};
-use crate::route::Priority;
+use crate::message::header::HeaderBlock;
+use crate::message::sender::{SenderMode, judge};
+use crate::message::submission::{Additions, Prepared, prepare};
+use crate::message::trace::{Hop, MAX_RECEIVED, received_count};
+use crate::observe::Observer;
+use crate::observe::fate::Accepted;
+use crate::queue::record::NewMessage;
+use crate::queue::{Queue, StoreError, Urgency};
+use crate::route::{self, Priority};
+use crate::session::contract::Refusal;
 use crate::smtp::Envelope;
+use crate::time::{header_date, wall_clock};
 
 /// A whole message as a client handed it over, about to be stored.
 #[derive(Debug)]
@@ -37,4 +52,174 @@ pub struct Trace {
     pub helo: String,
     /// `SMTP`, `ESMTP` or `UTF8SMTP` (RFC 3848, RFC 6531 §4.3).
     pub protocol: &'static str,
+}
+
+/// The door.
+pub struct Intake {
+    queue: Queue,
+    observer: Arc<Observer>,
+    config: watch::Receiver<Arc<Config>>,
+    wake: Arc<Notify>,
+    newest: AtomicI64,
+    /// Whether the last message found no room, so that the alarm is raised once and not for each.
+    full: AtomicBool,
+}
+
+impl Intake {
+    /// A door into this queue, in which `newest` is the highest queue id. `wake` is rung when there is something to send.
+    pub fn new(
+        queue: Queue,
+        observer: Arc<Observer>,
+        config: watch::Receiver<Arc<Config>>,
+        wake: Arc<Notify>,
+        newest: MessageId,
+    ) -> Self {
+        Self { queue, observer, config, wake, newest: AtomicI64::new(newest.0), full: AtomicBool::new(false) }
+    }
+
+    /// A queue id that no message has or had: the time in microseconds, or the next number where that is taken.
+    pub fn next_id(&self) -> MessageId {
+        let now = self.queue.now().as_micros();
+        let step = |newest: i64| Some(now.max(newest + 1));
+        let newest = self.newest.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).unwrap_or_default();
+        MessageId(now.max(newest + 1))
+    }
+
+    /// Keeps a part of the content of a message that is still arriving, numbered from 1.
+    ///
+    /// # Errors
+    /// Where there is no room, or the store has failed.
+    pub async fn append(&self, id: MessageId, seq: u32, bytes: Vec<u8>) -> Result<(), Refusal> {
+        let appended = self
+            .queue
+            .write(Urgency::Intake, move |store, _| {
+                store.room_for(bytes.len() as u64)?;
+                store.append(id, seq, &bytes)
+            })
+            .await;
+        self.noted(appended)
+    }
+
+    /// Forgets the parts of a message that will not come.
+    pub async fn abandon(&self, id: MessageId) {
+        // Where this fails, the next start sweeps them.
+        let _ = self.queue.write(Urgency::Work, move |store, _| store.abandon(id)).await;
+    }
+
+    /// Stores a message. Once this has returned its id, it is on disk.
+    ///
+    /// # Errors
+    /// Where it must not or cannot be stored.
+    pub async fn accept(&self, submission: Submission) -> Result<MessageId, Refusal> {
+        let config = Arc::clone(&self.config.borrow());
+        let (block, _) = HeaderBlock::split(&submission.head);
+        if received_count(&block) > MAX_RECEIVED {
+            return Err(Refusal::TooManyHops);
+        }
+        refuse_sender(&config, &submission)?;
+        let hostname = config.listeners.first().map_or("localhost", |listener| &listener.hostname);
+        let received = wall_clock();
+        let prepared = stamp(&submission, hostname, &header_date(received));
+        let stored = NewMessage {
+            id: submission.id,
+            client: submission.client.clone(),
+            address: submission.trace.address.to_string(),
+            priority: submission.priority,
+            envelope: submission.envelope.clone(),
+            route: route::DEFAULT.into(),
+            header_id: prepared.message_id.clone(),
+            received,
+            size: submission.size - submission.head.len() as u64 + prepared.head.len() as u64,
+            head: prepared.head,
+            chunks: submission.chunks,
+        };
+        let size = stored.size;
+        let enqueued = self
+            .queue
+            .write(Urgency::Intake, move |store, now| {
+                store.room_for(stored.head.len() as u64)?;
+                store.enqueue(&stored, now)
+            })
+            .await;
+        self.noted(enqueued)?;
+        self.observer.accepted(&Accepted {
+            id: submission.id,
+            client: &submission.client,
+            address: submission.trace.address,
+            from: &submission.envelope.reverse_path,
+            to: &submission.envelope.recipients,
+            message_id: &prepared.message_id,
+            bytes: size,
+            repairs: &repairs(&prepared.added, &prepared.removed),
+        });
+        self.wake.notify_one();
+        Ok(submission.id)
+    }
+
+    fn noted<T>(&self, result: Result<T, StoreError>) -> Result<T, Refusal> {
+        match result {
+            Ok(value) => {
+                self.full.store(false, Ordering::Relaxed);
+                Ok(value)
+            }
+            Err(StoreError::Full(full)) => {
+                if !self.full.swap(true, Ordering::Relaxed) {
+                    self.observer.alarm(
+                        "queue_full",
+                        &format!("clients are refused with 452 and their mail may be lost: {full}; free room or raise the limit"),
+                    );
+                }
+                Err(Refusal::Full)
+            }
+            Err(StoreError::Failed(_) | StoreError::Closed) => Err(Refusal::Unavailable),
+        }
+    }
+}
+
+/// Mail that no account would send is refused while its sender still listens.
+fn refuse_sender(config: &Config, submission: &Submission) -> Result<(), Refusal> {
+    let refuses = |rule: &crate::message::sender::SenderRule| {
+        rule.mode == SenderMode::Refuse && judge(&submission.head, &submission.envelope.reverse_path, rule).is_err()
+    };
+    if config.accounts.is_empty() || !config.accounts.iter().all(|account| refuses(&account.sender)) {
+        return Ok(());
+    }
+    let allowed = config
+        .accounts
+        .iter()
+        .flat_map(|account| {
+            let own = account.sender.from.clone().map(crate::smtp::AddressPattern::Exact);
+            own.into_iter().chain(account.sender.allowed.clone())
+        })
+        .collect();
+    Err(Refusal::SenderNotAllowed { sender: submission.envelope.reverse_path.clone(), allowed })
+}
+
+fn stamp(submission: &Submission, hostname: &str, date: &str) -> Prepared {
+    let hop = Hop {
+        helo: &submission.trace.helo,
+        address: submission.trace.address,
+        client: &submission.client,
+        hostname,
+        protocol: submission.trace.protocol,
+        id: submission.id,
+        recipients: &submission.envelope.recipients,
+        date,
+    };
+    let message_id = format!("{}.{:016x}@{hostname}", submission.id, fastrand::u64(..));
+    let additions = Additions {
+        received: hop.received(),
+        date,
+        message_id: &message_id,
+        reverse_path: &submission.envelope.reverse_path,
+        hostname,
+    };
+    prepare(&submission.head, &additions)
+}
+
+/// What was added and removed, in words.
+fn repairs(added: &[&str], removed: &[&str]) -> String {
+    let part = |verb: &str, names: &[&str]| (!names.is_empty()).then(|| format!("{verb} {}", names.join(", ")));
+    let parts: Vec<String> = [part("added", added), part("removed", removed)].into_iter().flatten().collect();
+    parts.join("; ")
 }

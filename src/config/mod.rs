@@ -1,5 +1,6 @@
 //! The configuration: TOML in, checked settings out. What stands in these types has been checked; nothing downstream
-//! looks at it again. The file is read by [`file`], judged by the modules of its tables, secrets are read by [`secret`].
+//! looks at it again. The file is read in `file`, its tables are walked by `table`, each is judged by its own module, and
+//! secrets are read by [`secret`]. `mailsluice check` and `serve` read it with the same [`Config::load`].
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,13 +8,28 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::ids::AccountName;
+use crate::ids::{AccountName, LoginKey};
 use crate::message::sender::SenderRule;
-use crate::provider::Caps;
+use crate::provider::{Caps, Provider};
 use crate::route::Client;
+use problem::Report;
 use secret::Secret;
+use table::{At, Table};
 
+pub use crate::provider::presets::TlsMode;
+pub use file::Surroundings;
+pub use problem::{ConfigErrors, Problem};
+
+mod account;
+mod client;
+mod file;
+mod listener;
+mod login;
+mod problem;
+mod queue;
 pub mod secret;
+mod table;
+mod value;
 
 /// The whole configuration.
 #[derive(Clone, Debug)]
@@ -46,7 +62,7 @@ pub struct QueueConfig {
 /// `[[listener]]`: where clients connect, and who may.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerConfig {
-    /// TCP addresses.
+    /// TCP addresses; a port 0 lets the system choose one.
     pub addresses: Vec<SocketAddr>,
     /// Who may connect.
     pub networks: Vec<IpNet>,
@@ -79,17 +95,6 @@ pub struct AccountConfig {
     pub on_uncertain: OnUncertain,
 }
 
-/// The presets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Provider {
-    /// Microsoft 365 SMTP AUTH client submission.
-    Microsoft365,
-    /// Any smarthost.
-    Smtp,
-    /// A directory of `.eml` files, for staging.
-    Directory,
-}
-
 /// Where an account's mail goes.
 #[derive(Clone, Debug)]
 pub enum Destination {
@@ -116,17 +121,6 @@ pub struct SmtpEndpoint {
     pub ehlo: String,
 }
 
-/// When TLS begins on a connection to a smarthost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TlsMode {
-    /// After STARTTLS, which the server must offer.
-    StartTls,
-    /// At once (port 465, RFC 8314).
-    Implicit,
-    /// Never; refuses credentials unless the host is loopback.
-    None,
-}
-
 /// A password login.
 #[derive(Clone, Debug)]
 pub struct Login {
@@ -143,4 +137,51 @@ pub enum OnUncertain {
     Resend,
     /// Keep it until a person settles it.
     Hold,
+}
+
+/// The table's `name`, which is required and no other table's of its kind.
+fn unique_name(table: &Table<'_>, report: &mut Report<'_>, taken: &mut Vec<At<String>>) -> Option<String> {
+    table.require(report, "name", "a name of its own");
+    let name = table.read(report, "name", value::name)?;
+    if let Some(other) = taken.iter().find(|other| other.value == name.value) {
+        let found = format!("{:?}, which line {} has too", name.value, other.line);
+        report.add(name.line, &table.path("name"), found, "a name of its own");
+    }
+    taken.push(name.clone());
+    Some(name.value)
+}
+
+#[cfg(test)]
+mod tests;
+
+impl Config {
+    /// The names of the accounts, the preferred first.
+    pub fn account_names(&self) -> impl Iterator<Item = &AccountName> {
+        self.accounts.iter().map(|account| &account.name)
+    }
+
+    /// The account of this name.
+    pub fn account(&self, name: &AccountName) -> Option<&AccountConfig> {
+        self.accounts.iter().find(|account| account.name == *name)
+    }
+}
+
+impl AccountConfig {
+    /// Where its mail goes, as logs and lists name it.
+    pub fn host(&self) -> &str {
+        match &self.destination {
+            Destination::Smtp(endpoint) => &endpoint.host,
+            Destination::Directory(path) => path.to_str().unwrap_or("a directory"),
+        }
+    }
+
+    /// What its ledger is kept by: accounts that share a login share its caps.
+    pub fn login_key(&self) -> LoginKey {
+        match &self.destination {
+            Destination::Smtp(endpoint) => {
+                LoginKey::new(&endpoint.host, endpoint.login.as_ref().map(|login| login.username.as_str()))
+            }
+            Destination::Directory(_) => LoginKey::new(self.host(), None),
+        }
+    }
 }

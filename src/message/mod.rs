@@ -1,4 +1,14 @@
 //! The content of a message: its header block and the repairs that providers and RFC 5322 ask for. Pure functions of
 //! bytes: no clock, no network, no queue. The body is never touched but where a function says so.
 
+mod encoded_word;
+pub mod encoding;
+pub mod header;
+mod header_text;
+mod mailbox;
+mod mime;
+pub mod repair;
 pub mod sender;
+pub mod submission;
+pub mod trace;
+mod transfer;

@@ -1,1 +1,7 @@
-//! .
+//! What operators see: one line and one count for each fate, all of them from here.
+
+pub mod fate;
+pub mod logging;
+pub mod metrics;
+
+pub use fate::Observer;

@@ -7,3 +7,25 @@ pub mod presets;
 pub mod refusal;
 
 pub use caps::{Cap, Caps, Counted};
+
+/// The providers whose ways we know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Provider {
+    /// Microsoft 365 SMTP AUTH client submission.
+    Microsoft365,
+    /// Any smarthost.
+    Smtp,
+    /// A directory of `.eml` files, for staging.
+    Directory,
+}
+
+impl Provider {
+    /// The word that the configuration uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Microsoft365 => "microsoft365",
+            Self::Smtp => "smtp",
+            Self::Directory => "directory",
+        }
+    }
+}

@@ -89,6 +89,8 @@ pub enum TroubleKind {
     HungUp,
     /// The peer said what is not SMTP, or lacks what is required (STARTTLS, a login mechanism we know).
     Protocol,
+    /// Something on this machine stood in the way: a secret that cannot be read, a directory that cannot be written.
+    Local,
 }
 
 impl fmt::Display for Trouble {

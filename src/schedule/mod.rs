@@ -1,3 +1,9 @@
 //! What to send now and when to look again. Knows counts and times, never an address or a byte of mail.
 
 pub mod attempt;
+pub mod cap;
+pub mod fairness;
+pub mod lane;
+pub mod plan;
+pub mod retry;
+pub mod verdict;

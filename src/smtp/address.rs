@@ -110,7 +110,9 @@ fn is_domain(domain: &str) -> bool {
     }
     domain.split('.').all(|label| {
         !label.is_empty()
-            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_' || !c.is_ascii() && !c.is_control())
+            && label
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_' || !c.is_ascii() && !c.is_control())
     })
 }
 
@@ -201,7 +203,8 @@ mod tests {
 
     #[test]
     fn domains_are_equal_but_for_case() {
-        let [a, b, c] = ["x@Example.com", "x@example.COM", "X@example.com"].map(|text| text.parse::<Address>().unwrap());
+        let [a, b, c] =
+            ["x@Example.com", "x@example.COM", "X@example.com"].map(|text| text.parse::<Address>().unwrap());
         assert_eq!(a, b);
         assert_ne!(a, c);
     }

@@ -79,7 +79,10 @@ mod tests {
 
     #[test]
     fn codes_are_read_and_written() {
-        assert_eq!(EnhancedStatus::split("5.2.252 SendAsDenied; x"), Some((EnhancedStatus::new(5, 2, 252), "SendAsDenied; x")));
+        assert_eq!(
+            EnhancedStatus::split("5.2.252 SendAsDenied; x"),
+            Some((EnhancedStatus::new(5, 2, 252), "SendAsDenied; x"))
+        );
         assert_eq!(EnhancedStatus::new(4, 3, 1).to_string(), "4.3.1");
     }
 

@@ -1,0 +1,108 @@
+//! Reads the file and puts its tables together.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+use super::problem::{ConfigErrors, Problem, Report};
+use super::table::{self, Table};
+use super::{AccountConfig, Config, account, client, listener, queue, value};
+
+/// What a configuration means beside its text.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Where its relative paths start.
+    pub folder: PathBuf,
+    /// The machine's name, for listeners that have no `hostname`.
+    pub hostname: String,
+    /// The environment, for secrets.
+    pub variable: fn(&str) -> Option<OsString>,
+}
+
+impl Surroundings {
+    /// Those of this process, for the configuration at `path`: its relative paths start at its own folder.
+    pub fn of(path: &Path) -> Self {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+        let nodename = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        Self {
+            folder: path.parent().map(Path::to_path_buf).unwrap_or_default(),
+            hostname: if value::is_own_name(&nodename) { nodename } else { "localhost".into() },
+            variable: |name| std::env::var_os(name),
+        }
+    }
+}
+
+impl Config {
+    /// Reads the configuration at `path`, and the secrets and certificates it names, to see that they are there.
+    /// Blocking.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, by line; only a syntax error hides the rest.
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        let file = path.display().to_string();
+        let bytes = read_limited(path).map_err(|error| {
+            let wanted = format!("a configuration file of up to {} KiB", MAX_OCTETS >> 10);
+            whole(&file, format!("a file that cannot be read: {error}"), wanted)
+        })?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
+            whole(&file, format!("bytes on line {line} that are not UTF-8"), "a file in UTF-8")
+        })?;
+        Self::parse(&text, &file, &Surroundings::of(path))
+    }
+
+    /// Reads `text` as the configuration in `file`, a name for messages.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(text: &str, file: &str, around: &Surroundings) -> Result<Self, ConfigErrors> {
+        let mut report = Report::on(text);
+        let parsed = DeTable::parse_recoverable(text);
+        let config = table::document(&parsed, KEYS, &mut report).map(|document| read(&document, &mut report, around));
+        match config {
+            Some(config) if report.is_empty() => Ok(config),
+            _ => Err(report.into_errors(file)),
+        }
+    }
+}
+
+/// What can be read; whole where nothing is reported.
+fn read(document: &Table<'_>, report: &mut Report<'_>, around: &Surroundings) -> Config {
+    let queue = queue::read(document, report, around);
+    let mut listeners = listener::read(document, report, around);
+    let clients = client::read(document, report);
+    let ehlo = listeners.first().map_or(&around.hostname, |listener| &listener.hostname).clone();
+    let accounts = account::read(document, report, around, &ehlo);
+    if let Some(carried) = largest_carried(&accounts) {
+        for listener in &mut listeners {
+            listener.max_message_size = listener.max_message_size.min(carried);
+        }
+    }
+    Config { queue, listeners, clients, accounts }
+}
+
+/// The largest content that some account carries, with room for what is added to it on the way.
+fn largest_carried(accounts: &[AccountConfig]) -> Option<u64> {
+    accounts.iter().map(|account| account.caps.message_size.saturating_sub(REPAIRS)).max()
+}
+
+fn read_limited(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_OCTETS + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_OCTETS { Err(io::Error::other("it is too long")) } else { Ok(bytes) }
+}
+
+fn whole(file: &str, found: impl Into<String>, wanted: impl Into<String>) -> ConfigErrors {
+    let problem = Problem { line: 0, key: String::new(), found: found.into(), wanted: wanted.into() };
+    ConfigErrors { file: file.into(), problems: vec![problem] }
+}
+
+/// The known keys of the document.
+pub(super) const KEYS: &[&str] = &["queue", "listener", "client", "account"];
+/// Octets that intake and repairs may add to a message.
+const REPAIRS: u64 = 64 << 10;
+const MAX_OCTETS: u64 = 1 << 20;

@@ -1,0 +1,241 @@
+//! The configurations in `tests/data/config` and those that are shipped in `config`, as `check` and `serve` read them.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::message::sender::SenderMode;
+use crate::provider::Cap;
+
+#[test]
+fn every_good_file_loads() {
+    let files = files("good");
+    assert_eq!(files.len(), 7);
+    for (name, text) in files {
+        if let Err(errors) = parse(&text, &name) {
+            panic!("{errors}");
+        }
+    }
+}
+
+/// Their last lines, `# wanted: line: key: …`, are all that is wrong with them, in this order.
+#[test]
+fn every_bad_file_is_told_everything_that_is_wrong() {
+    let files = files("bad");
+    assert_eq!(files.len(), 18);
+    for (name, text) in files {
+        let wanted: Vec<String> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# wanted: "))
+            .map(|problem| format!("{name}:{}", problem.replace("{folder}", data().to_str().unwrap())))
+            .collect();
+        assert!(!wanted.is_empty(), "{name} says nothing of what is wanted");
+        let told = parse(&text, &name).map(|_| String::new()).unwrap_or_else(|errors| errors.to_string());
+        assert_eq!(told, wanted.join("\n"), "\n{told}");
+        assert!(!told.contains("hunter2"), "{name} shows a password");
+    }
+}
+
+#[test]
+fn the_smallest_file_has_the_defaults_of_the_text() {
+    let config = parse_shipped(&shipped("minimal.toml")).unwrap();
+    assert_eq!(config.queue, QueueConfig::default());
+    let [listener] = &config.listeners[..] else { panic!("{config:?}") };
+    assert_eq!(
+        *listener,
+        ListenerConfig {
+            addresses: vec!["127.0.0.1:25".parse().unwrap()],
+            networks: vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
+            max_message_size: (35 << 20) - (64 << 10),
+            max_recipients: 1000,
+            max_connections: 1000,
+            max_connections_per_client: 100,
+            hostname: "machine.example".into(),
+        }
+    );
+    let [account] = &config.accounts[..] else { panic!("{config:?}") };
+    let Destination::Smtp(endpoint) = &account.destination else { panic!("{account:?}") };
+    assert_eq!((endpoint.host.as_str(), endpoint.port, endpoint.tls), ("smtp.office365.com", 587, TlsMode::StartTls));
+    assert_eq!(endpoint.ehlo, "machine.example");
+    assert_eq!(account.caps.windows.iter().map(Cap::to_string).collect::<Vec<_>>(), ["30/min", "10000/24h"]);
+    assert_eq!(account.sender.mode, SenderMode::Rewrite);
+    assert_eq!(account.sender.from.as_ref().map(|from| from.as_str()), Some("webmaster@example.com"));
+    assert_eq!(account.on_uncertain, OnUncertain::Resend);
+}
+
+/// Without its optional keys the reference means the same: so what it states as defaults is what they are.
+#[test]
+fn the_reference_states_the_defaults() {
+    let text = shipped("reference.toml");
+    let stated = parse_shipped(&text).unwrap_or_else(|errors| panic!("{errors}"));
+    let required = |section: &str, key: &str| match section {
+        "[[listener]]" => key == "address",
+        "[[client]]" => matches!(key, "name" | "networks"),
+        "[[account]] microsoft365" => matches!(key, "name" | "provider" | "username" | "password"),
+        "[[account]] smtp" => matches!(key, "name" | "provider" | "host"),
+        "[[account]] directory" => matches!(key, "name" | "provider" | "path"),
+        _ => false,
+    };
+    let (mut bare, mut left_out) = (String::new(), 0);
+    for line in sections(&text) {
+        if line.key.is_none_or(|key| required(&line.section, key)) {
+            bare.push_str(line.text);
+            bare.push('\n');
+        } else {
+            left_out += 1;
+        }
+    }
+    let default = parse_shipped(&bare).unwrap_or_else(|errors| panic!("{errors}\n{bare}"));
+    assert_eq!(left_out, 39, "{bare}");
+    assert_eq!(format!("{stated:#?}"), format!("{default:#?}"));
+}
+
+#[test]
+fn the_reference_explains_every_key() {
+    let text = shipped("reference.toml");
+    let known = [
+        ("[queue]", queue::KEYS),
+        ("[[listener]]", listener::KEYS),
+        ("[[client]]", client::KEYS),
+        ("[[account]]", account::KEYS),
+        ("[account.caps]", account::CAPS_KEYS),
+    ];
+    for (section, keys) in known {
+        for key in keys {
+            let explained = sections(&text).windows(2).any(|lines| {
+                let here =
+                    lines[1].section.starts_with(section) && lines[1].text.trim_start_matches('#').starts_with(key);
+                here && lines[1].text.contains('=') && lines[0].text.starts_with("# ")
+            });
+            let is_table = *key == "caps" && text.contains("\n[account.caps]");
+            assert!(explained || is_table, "{section} {key}");
+        }
+    }
+    for key in login::KEYS {
+        assert!(text.contains(&format!("{{ {key} = ")), "{key}");
+    }
+    let tables: Vec<&str> = known.iter().map(|(section, _)| section.trim_matches(['[', ']'])).collect();
+    assert!(file::KEYS.iter().all(|key| tables.contains(key)));
+}
+
+#[test]
+fn size_is_what_the_largest_account_carries_less_the_room_for_repairs() {
+    let size = |listener: &str, accounts: &[&str]| {
+        let mut text = format!("[[listener]]\naddress = \"127.0.0.1:25\"\nmax_message_size = {listener:?}\n");
+        for (at, size) in accounts.iter().enumerate() {
+            text += &format!("[[account]]\nname = \"a{at}\"\nprovider = \"smtp\"\nhost = \"h\"\n");
+            text += &format!("caps = {{ message_size = {size:?} }}\n");
+        }
+        parse(&text, "test").unwrap().listeners[0].max_message_size
+    };
+    assert_eq!(size("10MiB", &["35MiB"]), 10 << 20);
+    assert_eq!(size("35MiB", &["35MiB"]), (35 << 20) - (64 << 10));
+    assert_eq!(size("35MiB", &["128KiB", "1MiB", "512KiB"]), (1 << 20) - (64 << 10));
+    assert_eq!(size("35MiB", &["128KiB"]), 64 << 10);
+}
+
+#[test]
+fn a_file_that_is_not_there_or_not_text_is_told_without_a_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    let told = Config::load(&path).unwrap_err().to_string();
+    assert!(told.starts_with(&format!("{}: found a file that cannot be read: No such file", path.display())), "{told}");
+    fs::write(&path, b"[queue]\npath = \"\xff\"\n").unwrap();
+    let told = Config::load(&path).unwrap_err().to_string();
+    assert_eq!(told, format!("{}: found bytes on line 2 that are not UTF-8, wanted a file in UTF-8", path.display()));
+}
+
+#[test]
+fn relative_paths_start_at_the_folder_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    let text = "[queue]\npath = \"queue.db\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
+                [[account]]\nname = \"files\"\nprovider = \"directory\"\npath = \"/absolute\"\n";
+    fs::write(&path, text).unwrap();
+    let config = Config::load(&path).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.queue.path, folder.path().join("queue.db"));
+    assert!(matches!(&config.accounts[0].destination, Destination::Directory(path) if path == Path::new("/absolute")));
+}
+
+proptest! {
+    /// Whatever an editor's slip leaves of a file is judged, not stumbled over.
+    #[test]
+    fn no_slip_makes_the_reader_panic(from in 0_usize..6000, length in 0_usize..200, slip in "[\\[\\]{}=\",#.\na-z0-9]{0,6}") {
+        let text = shipped("reference.toml");
+        let cut = |at: usize| (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        let changed = format!("{}{slip}{}", &text[..cut(from)], &text[cut(from + length)..]);
+        if let Err(errors) = parse(&changed, "slip.toml") {
+            prop_assert!(!errors.problems.is_empty());
+            prop_assert!(errors.problems.is_sorted_by_key(|problem| problem.line));
+        }
+    }
+}
+
+/// A line of a configuration, the section it is in (of an account with its provider) and the key it sets, if any.
+#[derive(Debug)]
+struct Line<'t> {
+    section: String,
+    key: Option<&'t str>,
+    text: &'t str,
+}
+
+fn sections(text: &str) -> Vec<Line<'_>> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut section = String::new();
+    let mut read = Vec::new();
+    for (at, text) in lines.iter().enumerate() {
+        if text.starts_with('[') {
+            let provider = lines[at..].iter().find_map(|line| line.strip_prefix("provider = "));
+            let provider =
+                provider.filter(|_| *text == "[[account]]").map(|word| format!(" {}", word.trim_matches('"')));
+            section = format!("{text}{}", provider.unwrap_or_default());
+        }
+        let live = !text.starts_with(['#', '[']);
+        let key = text.split_once(" = ").filter(|_| live).map(|(key, _)| key);
+        read.push(Line { section: section.clone(), key, text });
+    }
+    read
+}
+
+fn parse(text: &str, name: &str) -> Result<Config, ConfigErrors> {
+    let variable = |name: &str| (name == "SMTP_PASSWORD").then(|| "hunter2".into());
+    Config::parse(text, name, &Surroundings { folder: data(), hostname: "machine.example".into(), variable })
+}
+
+/// Reads what is shipped, with a password file that is there.
+fn parse_shipped(text: &str) -> Result<Config, ConfigErrors> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m365.password");
+    fs::write(&path, "hunter2\n").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let text = text.replace("\"/etc/mailsluice/m365.password\"", &format!("{:?}", path.to_str().unwrap()));
+    let mut config = parse(&text, "shipped.toml")?;
+    for account in &mut config.accounts {
+        if let Destination::Smtp(SmtpEndpoint { login: Some(login), .. }) = &mut account.destination {
+            assert_eq!(login.password, Secret::File(path.clone()));
+            login.password = Secret::File("/etc/mailsluice/m365.password".into());
+        }
+    }
+    Ok(config)
+}
+
+fn shipped(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name)).unwrap()
+}
+
+fn data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/config")
+}
+
+fn files(folder: &str) -> Vec<(String, String)> {
+    let mut files: Vec<_> = fs::read_dir(data().join(folder))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read_to_string(&path).unwrap()))
+        .collect();
+    files.sort();
+    files
+}

@@ -1,0 +1,181 @@
+//! Answers requests, for the daemon and, where there is none, for a command that has opened the queue itself.
+
+use std::sync::Arc;
+
+use tokio::sync::{Notify, watch};
+
+use super::request::{AccountStanding, Answer, CapStanding, Request};
+use crate::config::{AccountConfig, Config};
+use crate::ids::{AccountName, MessageId};
+use crate::observe::Observer;
+use crate::observe::fate::Touched;
+use crate::provider::Counted;
+use crate::queue::record::{Operated, Operation};
+use crate::queue::{Queue, QueueStore, StoreError, Urgency, tend_clock};
+use crate::route::{self, Priority};
+use crate::schedule::cap::{Allowance, limit};
+use crate::schedule::lane::Change;
+use crate::time::Timestamp;
+
+/// What answers need.
+pub struct Desk {
+    /// The queue.
+    pub queue: Queue,
+    /// For fates that operators decide.
+    pub observer: Arc<Observer>,
+    /// The configuration that counts.
+    pub config: watch::Receiver<Arc<Config>>,
+    /// Rung when there may be something to send.
+    pub wake: Arc<Notify>,
+    /// Whether this is the daemon's own desk, with counts since its start.
+    pub resident: bool,
+}
+
+impl Desk {
+    /// Answers.
+    pub async fn answer(&self, request: Request) -> Answer {
+        let answered = match request {
+            Request::List(request) => {
+                self.queue.read(move |reader, now| reader.list(&request, now)).await.map(Answer::Listed)
+            }
+            Request::Show(id) => self
+                .queue
+                .read(move |reader, now| reader.show(id, now))
+                .await
+                .map(|shown| Answer::Shown(shown.map(Box::new))),
+            Request::Operate { id, operation } => self.operate(id, operation).await.map(Answer::Operated),
+            Request::RetryAll => self.hasten().await.map(Answer::Hastened),
+            Request::Stats => self.queue.read(|reader, now| reader.stats(now)).await.map(|queue| Answer::Stats {
+                queue,
+                since_start: self.resident.then(|| self.observer.counts()),
+            }),
+            Request::Accounts => self.accounts().await.map(Answer::Accounts),
+            Request::Resume(account) => self.resume(account).await,
+            Request::Pause(account) => self.pause(account).await,
+        };
+        self.wake.notify_one();
+        answered.unwrap_or_else(|error| Answer::Refused(error.to_string()))
+    }
+
+    async fn operate(&self, id: MessageId, operation: Operation) -> Result<Operated, StoreError> {
+        let operated = self.queue.write(Urgency::Work, move |store, now| store.operate(id, operation, now)).await?;
+        if let Operated::Done { client, recipients } = &operated {
+            let touched = match operation {
+                Operation::Retry => Touched::Retried,
+                Operation::Hold => Touched::Held,
+                Operation::Release => Touched::Released,
+                Operation::Delete => Touched::Deleted,
+                Operation::SettleDelivered => Touched::SettledDelivered,
+                Operation::SettleFailed => Touched::SettledFailed,
+            };
+            recipients.iter().for_each(|recipient| self.observer.touched(id, client, recipient, touched));
+        }
+        Ok(operated)
+    }
+
+    /// Makes ready all that was put off, in slices, so that claims and new mail come in between.
+    async fn hasten(&self) -> Result<u64, StoreError> {
+        let mut hastened = 0;
+        loop {
+            let slice = self.queue.write(Urgency::Work, |store, now| store.hasten(SLICE, now)).await?;
+            hastened += u64::from(slice);
+            self.wake.notify_one();
+            if slice < SLICE {
+                return Ok(hastened);
+            }
+        }
+    }
+
+    async fn resume(&self, account: AccountName) -> Result<Answer, StoreError> {
+        let config = Arc::clone(&self.config.borrow());
+        if let Some(refused) = unknown(&config, &account) {
+            return Ok(refused);
+        }
+        let (name, settings) = (account.clone(), Arc::clone(&config));
+        let change = self.queue.write(Urgency::Work, move |store, now| {
+            let mut lane = store.lane(&name)?;
+            let change = lane.resume();
+            store.set_lane(&name, &lane)?;
+            tend_clock(store, &route::DEFAULT.into(), settings.account_names(), now)?;
+            Ok(change)
+        });
+        if change.await? == Change::Resumed {
+            self.observer.lane_resumed(&account);
+        }
+        let hastened = self.hasten().await?;
+        Ok(Answer::Hastened(hastened))
+    }
+
+    async fn pause(&self, account: AccountName) -> Result<Answer, StoreError> {
+        let config = Arc::clone(&self.config.borrow());
+        if let Some(refused) = unknown(&config, &account) {
+            return Ok(refused);
+        }
+        let name = account.clone();
+        let lane = self
+            .queue
+            .write(Urgency::Work, move |store, now| {
+                let mut lane = store.lane(&name)?;
+                lane.pause(now);
+                store.set_lane(&name, &lane)?;
+                tend_clock(store, &route::DEFAULT.into(), config.account_names(), now)?;
+                Ok(lane)
+            })
+            .await?;
+        if let Some(stop) = lane.stop() {
+            self.observer.lane_stopped(&account, &lane.standing, stop, self.queue.now());
+        }
+        Ok(Answer::Hastened(0))
+    }
+
+    async fn accounts(&self) -> Result<Vec<AccountStanding>, StoreError> {
+        let config = Arc::clone(&self.config.borrow());
+        self.queue
+            .write(Urgency::Work, move |store, now| config.accounts.iter().map(|account| standing(store, account, now)).collect())
+            .await
+    }
+}
+
+fn unknown(config: &Config, account: &AccountName) -> Option<Answer> {
+    if config.account(account).is_some() {
+        return None;
+    }
+    let known: Vec<&str> = config.accounts.iter().map(|account| account.name.as_str()).collect();
+    Some(Answer::Refused(format!("there is no account {account}; there is {}", known.join(", "))))
+}
+
+fn standing(store: &mut dyn QueueStore, account: &AccountConfig, now: Timestamp) -> Result<AccountStanding, StoreError> {
+    let lane = store.lane(&account.name)?;
+    let ledger = store.ledger(&account.login_key());
+    let caps = account.caps.windows.iter().map(|cap| {
+        let used = ledger.used(cap, now);
+        let counted = match cap.counted {
+            Counted::Messages => "messages",
+            Counted::Recipients => "recipients",
+        };
+        let left = u64::from(limit(cap, Priority::Normal)).saturating_sub(used);
+        CapStanding { counted: counted.into(), cap: cap.to_string(), used, left }
+    });
+    let next_slot_in = match ledger.allowance(&account.caps, Priority::Normal, now) {
+        Allowance::Now(_) => Some(0.0),
+        Allowance::NotBefore(at) => Some(at.since(now).as_secs_f64()),
+        Allowance::AfterSettlement => None,
+    };
+    let stop = lane.stop();
+    Ok(AccountStanding {
+        account: account.name.clone(),
+        provider: account.provider.as_str().into(),
+        host: account.host().into(),
+        standing: lane.standing.as_str().into(),
+        cause: stop.map(|stop| stop.cause.sentence.clone()),
+        reply: stop.and_then(|stop| stop.cause.reply.clone()),
+        stopped_seconds: stop.map(|stop| now.since(stop.since).as_secs()),
+        next_probe_in: stop.and_then(|stop| stop.probe_at).map(|at| at.since(now).as_secs()),
+        sending: ledger.under_way(),
+        connections: account.caps.connections,
+        caps: caps.collect(),
+        next_slot_in,
+    })
+}
+
+const SLICE: u32 = 1000;

@@ -1,0 +1,101 @@
+//! What a command asks of the daemon, and the answers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{AccountName, MessageId};
+use crate::observe::metrics::Counts;
+use crate::queue::record::{ListRequest, Listed, Operated, Operation, Shown, Stats};
+
+/// What a command asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// A page of the list.
+    List(ListRequest),
+    /// Everything about a message.
+    Show(MessageId),
+    /// Something is to be done to a message.
+    Operate {
+        /// Which.
+        id: MessageId,
+        /// What.
+        operation: Operation,
+    },
+    /// Everything that was put off is to be tried now.
+    RetryAll,
+    /// How much there is.
+    Stats,
+    /// How the accounts stand.
+    Accounts,
+    /// An account's lane is to be opened, and what was put off tried now.
+    Resume(AccountName),
+    /// An account's lane is to be closed.
+    Pause(AccountName),
+}
+
+/// What the daemon answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// A page of the list.
+    Listed(Vec<Listed>),
+    /// Everything about a message; none where there is no such message.
+    Shown(Option<Box<Shown>>),
+    /// What came of an operation.
+    Operated(Operated),
+    /// So many deliveries are to be tried now.
+    Hastened(u64),
+    /// How much there is.
+    Stats {
+        /// In the queue.
+        queue: Stats,
+        /// Since the daemon's start; none without a daemon.
+        since_start: Option<Counts>,
+    },
+    /// How the accounts stand.
+    Accounts(Vec<AccountStanding>),
+    /// It was not done; says why and what to do.
+    Refused(String),
+}
+
+/// How an account stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AccountStanding {
+    /// Its name.
+    pub account: AccountName,
+    /// Its preset.
+    pub provider: String,
+    /// Where its mail goes.
+    pub host: String,
+    /// `open`, `resting` or `paused`.
+    pub standing: String,
+    /// Why it is not open.
+    pub cause: Option<String>,
+    /// What the provider said.
+    pub reply: Option<String>,
+    /// Seconds since it stopped.
+    pub stopped_seconds: Option<u64>,
+    /// Seconds until it is probed.
+    pub next_probe_in: Option<u64>,
+    /// Transactions under way.
+    pub sending: u32,
+    /// At most so many at a time.
+    pub connections: u32,
+    /// Each of its caps.
+    pub caps: Vec<CapStanding>,
+    /// Seconds until the next message of normal priority may go; zero: now; none: when one under way has ended.
+    pub next_slot_in: Option<f64>,
+}
+
+/// How much of a cap is used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapStanding {
+    /// `messages` or `recipients`.
+    pub counted: String,
+    /// As the configuration writes it.
+    pub cap: String,
+    /// In the window that ends now.
+    pub used: u64,
+    /// Of it, for normal priority.
+    pub left: u64,
+}

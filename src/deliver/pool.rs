@@ -1,0 +1,99 @@
+//! Authenticated connections that wait for their next message. As few as the claims under way ever needed, so that
+//! `caps.connections` holds for connections too.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::ids::AccountName;
+use crate::queue::record::LoginKey;
+use crate::time::Timestamp;
+
+use super::upstream::Upstream;
+
+/// A connection and what it has seen.
+#[derive(Debug)]
+pub(super) struct Pooled {
+    pub(super) upstream: Upstream,
+    pub(super) login: LoginKey,
+    /// Of the configuration it was opened under.
+    pub(super) generation: u64,
+    pub(super) opened: Timestamp,
+    pub(super) idle_since: Timestamp,
+    pub(super) messages: u32,
+}
+
+impl Pooled {
+    fn is_worth_keeping(&self, generation: u64, now: Timestamp) -> bool {
+        self.upstream.is_reusable()
+            && self.generation == generation
+            && self.messages < MESSAGES
+            && now.since(self.opened) < AGE
+            && now.since(self.idle_since) < IDLE
+    }
+}
+
+/// The idle connections of all accounts.
+#[derive(Debug, Default)]
+pub(super) struct Pool(Mutex<HashMap<AccountName, Vec<Pooled>>>);
+
+impl Pool {
+    /// An idle connection of the account, the one used last. What is not worth keeping is returned beside it, to be
+    /// closed politely; so is one of another account with the same login, whose place a new connection would take.
+    pub(super) fn take(&self, account: &AccountName, login: &LoginKey, generation: u64, now: Timestamp) -> (Option<Pooled>, Vec<Pooled>) {
+        let mut pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut retired = Vec::new();
+        if let Some(idle) = pool.get_mut(account) {
+            while let Some(pooled) = idle.pop() {
+                if pooled.is_worth_keeping(generation, now) {
+                    return (Some(pooled), retired);
+                }
+                retired.push(pooled);
+            }
+        }
+        let twin = pool.values_mut().find_map(|idle| {
+            let index = idle.iter().position(|pooled| pooled.login == *login)?;
+            Some(idle.swap_remove(index))
+        });
+        retired.extend(twin);
+        (None, retired)
+    }
+
+    /// Keeps a connection for the next message, or returns it to be closed.
+    pub(super) fn put(&self, account: &AccountName, pooled: Pooled, generation: u64, now: Timestamp) -> Option<Pooled> {
+        if !pooled.is_worth_keeping(generation, now) {
+            return Some(pooled);
+        }
+        let mut pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.entry(account.clone()).or_default().push(pooled);
+        None
+    }
+
+    /// Takes out all connections that have been idle or open for too long; all, where everything ends.
+    pub(super) fn retire(&self, everything: bool, now: Timestamp) -> Vec<Pooled> {
+        let mut pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut retired = Vec::new();
+        for idle in pool.values_mut() {
+            let (old, kept) = std::mem::take(idle)
+                .into_iter()
+                .partition(|pooled| everything || !pooled.is_worth_keeping(pooled.generation, now));
+            retired.extend::<Vec<_>>(old);
+            *idle = kept;
+        }
+        retired
+    }
+}
+
+/// Closes connections politely, beside everything else.
+pub(super) fn dismiss(retired: Vec<Pooled>) {
+    for pooled in retired {
+        tokio::spawn(pooled.upstream.quit());
+    }
+}
+
+/// Amazon cuts connections idle for ten seconds, Microsoft after minutes: mail in a burst finds them open all the same.
+const IDLE: Duration = Duration::from_secs(8);
+/// Microsoft's hosts drop sessions at about twenty minutes, in whatever they are doing.
+const AGE: Duration = Duration::from_secs(5 * 60);
+/// So that no smarthost's own limit on messages of a connection is met.
+const MESSAGES: u32 = 100;

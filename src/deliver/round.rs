@@ -1,0 +1,132 @@
+//! One round of the dispatcher and one settlement: what is done inside a transaction of the queue. No sockets, no tasks.
+
+use std::time::Duration;
+
+use crate::config::{Config, OnUncertain};
+use crate::ids::RouteName;
+use crate::provider::Provider;
+use crate::queue::record::{Claim, ClaimRequest, Settled, Settlement};
+use crate::queue::{QueueStore, StoreError, tend_clock};
+use crate::route;
+use crate::schedule::fairness::Fairness;
+use crate::schedule::lane::{Change, Event, Lane, Standing};
+use crate::schedule::plan::{AccountState, Plan, RouteState, State, plan};
+use crate::schedule::verdict::{Case, Report, Verdict, WhenUncertain, verdict};
+use crate::time::Timestamp;
+
+/// What a round brought.
+#[derive(Debug)]
+pub struct Round {
+    /// Claims that are ours now, charged and leased.
+    pub claims: Vec<Claim>,
+    /// What was planned.
+    pub plan: Plan,
+}
+
+/// Looks at what waits, plans, and claims.
+///
+/// # Errors
+/// Where the store has none to give or has failed.
+pub fn round(store: &mut dyn QueueStore, config: &Config, fairness: &Fairness, now: Timestamp) -> Result<Round, StoreError> {
+    let heads = config.accounts.iter().map(|account| account.caps.connections).max().unwrap_or(1);
+    let view = store.view(heads, now)?;
+    let route = RouteName::from(route::DEFAULT);
+    let mut parts = Vec::with_capacity(config.accounts.len());
+    for account in &config.accounts {
+        let ledger = store.ledger(&account.login_key()).clone();
+        parts.push((account, store.lane(&account.name)?, ledger));
+    }
+    let accounts = parts.iter().map(|(account, lane, ledger)| AccountState {
+        name: &account.name,
+        lane,
+        caps: &account.caps,
+        ledger,
+    });
+    let routes = vec![RouteState { name: &route, accounts: accounts.collect() }];
+    let plan = plan(&State { routes, flows: &view.flows, next_due: view.next_due, fairness }, now);
+    let mut claims = Vec::with_capacity(plan.claims.len());
+    for wanted in &plan.claims {
+        let Some((account, lane, _)) = parts.iter_mut().find(|(account, ..)| account.name == wanted.account) else { continue };
+        let request = ClaimRequest {
+            account: &account.name,
+            login: &account.login_key(),
+            caps: &account.caps,
+            route: &wanted.route,
+            client: &wanted.client,
+            priority: wanted.priority,
+            lease: LEASE,
+        };
+        let Some(claim) = store.claim(&request, now)? else { continue };
+        if lane.standing != Standing::Open {
+            lane.last_probe = Some(claim.client.clone());
+            store.set_lane(&account.name, lane)?;
+        }
+        claims.push(claim);
+    }
+    Ok(Round { claims, plan })
+}
+
+/// What a settlement brought.
+#[derive(Debug)]
+pub struct Booked {
+    /// The judgement.
+    pub verdict: Verdict,
+    /// Whether it was written.
+    pub settled: Settled,
+    /// What it changed of the lane.
+    pub change: Change,
+    /// How the lane stands.
+    pub lane: Lane,
+}
+
+/// Judges what came of a claim and writes it down: outcomes, ledger, lane and the clocks of the routes. `jitter` is a
+/// random number in 0 to 1.
+///
+/// # Errors
+/// Where the store has no room or has failed.
+pub fn book(
+    store: &mut dyn QueueStore,
+    config: &Config,
+    claim: &Claim,
+    report: &Report,
+    now: Timestamp,
+    jitter: f64,
+) -> Result<Booked, StoreError> {
+    let account = config.account(&claim.account);
+    let mut lane = store.lane(&claim.account)?;
+    let tried: Vec<u32> = claim.recipients.iter().map(|recipient| recipient.tried).collect();
+    let case = Case {
+        provider: account.map_or(Provider::Smtp, |account| account.provider),
+        delivery: claim.delivery,
+        client: &claim.client,
+        tried: &tried,
+        age: claim.age + now.since(claim.claimed),
+        max_age: config.queue.max_age,
+        doubt: claim.doubt.as_ref(),
+        when_uncertain: match account.map(|account| account.on_uncertain) {
+            Some(OnUncertain::Hold) => WhenUncertain::Hold,
+            Some(OnUncertain::Resend) | None => WhenUncertain::Resend,
+        },
+        lane: &lane,
+    };
+    let verdict = verdict(&case, report, now, jitter);
+    let settlement = Settlement {
+        outcomes: verdict.outcomes.clone(),
+        charge: verdict.charge,
+        doubt: verdict.doubt.clone(),
+        wakes_doubted: verdict.event == Some(Event::Delivered),
+        host: account.map_or_else(String::new, |account| account.host().to_owned()),
+        sentence: verdict.sentence.clone(),
+    };
+    let settled = store.settle(claim, &settlement, now)?;
+    let change = match verdict.event.clone() {
+        Some(event) => lane.note(event, claim.claimed, now),
+        None => Change::None,
+    };
+    store.set_lane(&claim.account, &lane)?;
+    tend_clock(store, &claim.route, config.account_names(), now)?;
+    Ok(Booked { verdict, settled, change, lane })
+}
+
+/// For how long a claim is ours; renewed while its transaction lives.
+pub const LEASE: Duration = Duration::from_secs(10 * 60);

@@ -1,0 +1,222 @@
+//! One claim, from its content to its settlement.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::directory;
+use super::dispatcher::{MEMORY_KIB, Shared};
+use super::pool::{Pooled, dismiss};
+use super::round::{Booked, LEASE, book};
+use super::upstream::{BodyKind, Extensions, Upstream};
+use crate::config::{AccountConfig, Config, Destination, SmtpEndpoint};
+use crate::message::repair::Repair;
+use crate::message::outgoing::{Abilities, Letter, Rendered, Unsendable, render};
+use crate::observe::fate::Attempted;
+use crate::queue::record::{Claim, Settled};
+use crate::queue::{StoreError, Urgency};
+use crate::schedule::attempt::{End, Obstacle, RcptResult, Step, Transcript, Trouble, TroubleKind};
+use crate::schedule::lane::Change;
+use crate::schedule::verdict::Report;
+use crate::smtp::{Address, Envelope, Reply};
+
+/// A claim and what is needed to serve it.
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    config: Arc<Config>,
+    claim: Claim,
+}
+
+impl Worker {
+    pub(super) fn new(shared: Arc<Shared>, config: Arc<Config>, claim: Claim) -> Self {
+        Self { shared, config, claim }
+    }
+
+    pub(super) async fn run(self) {
+        let (report, repairs) = tokio::select! {
+            done = self.attempt() => done,
+            never = self.keep_lease() => match never {},
+        };
+        self.settle(&report, &repairs).await;
+        self.shared.wake.notify_one();
+    }
+
+    /// Renews the lease while the transaction lives.
+    async fn keep_lease(&self) -> std::convert::Infallible {
+        loop {
+            tokio::time::sleep(LEASE / 3).await;
+            let claim = self.claim.clone();
+            let renewal = move |store: &mut dyn crate::queue::QueueStore, now| store.renew(&claim, LEASE, now);
+            // Whether it was ours still shows at the settlement.
+            let _ = self.shared.queue.write(Urgency::Work, renewal).await;
+        }
+    }
+
+    async fn attempt(&self) -> (Report, Vec<Repair>) {
+        let Some(account) = self.config.account(&self.claim.account) else {
+            // The round that made the claim read the same configuration.
+            return (no_session(Step::Resolve, "the account is not in the configuration any more".into()), Vec::new());
+        };
+        let kib = u32::try_from(self.claim.size / 1024 + 1).unwrap_or(u32::MAX).min(MEMORY_KIB);
+        let _memory = Arc::clone(&self.shared.memory).acquire_many_owned(kib).await;
+        let message = self.claim.message;
+        let content = match self.shared.queue.read(move |reader, _| reader.content(message)).await {
+            Ok(Some(content)) => content,
+            Ok(None) => return (Report::Unsendable("its content is gone from the queue".into()), Vec::new()),
+            Err(error) => return (no_session(Step::Resolve, error.to_string()), Vec::new()),
+        };
+        match &account.destination {
+            Destination::Smtp(endpoint) => self.send(account, endpoint, content).await,
+            Destination::Directory(path) => match self.render(account, content, &Extensions { eight_bit_mime: true, smtp_utf8: true, ..Extensions::default() }) {
+                Ok(Rendered { envelope, content, repairs, .. }) => {
+                    (Report::Transacted(directory::deliver(path, message, &envelope, &content).await), repairs)
+                }
+                Err(unsendable) => (Report::Unsendable(unsendable.to_string()), Vec::new()),
+            },
+        }
+    }
+
+    async fn send(&self, account: &AccountConfig, endpoint: &SmtpEndpoint, content: Vec<u8>) -> (Report, Vec<Repair>) {
+        let (now, generation) = (self.shared.queue.now(), self.shared.generation.load(Ordering::Relaxed));
+        let (idle, retired) = self.shared.pool.take(&account.name, &account.login_key(), generation, now);
+        dismiss(retired);
+        let reused = idle.is_some();
+        let mut pooled = match idle {
+            Some(pooled) => pooled,
+            None => match self.open(account, endpoint).await {
+                Ok(pooled) => pooled,
+                Err(obstacle) => return (Report::NoSession(obstacle), Vec::new()),
+            },
+        };
+        let rendered = match self.render(account, content, pooled.upstream.extensions()) {
+            Ok(rendered) => rendered,
+            Err(unsendable) => {
+                self.give_back(account, pooled);
+                return (Report::Unsendable(unsendable.to_string()), Vec::new());
+            }
+        };
+        let body = BodyKind { eight_bit: rendered.eight_bit, smtp_utf8: rendered.smtp_utf8 };
+        let mut transcript = pooled.upstream.transact(&rendered.envelope, &rendered.content, body).await;
+        if reused && was_stale(&transcript) {
+            // The provider had closed the connection while it was idle: that is no attempt.
+            pooled = match self.open(account, endpoint).await {
+                Ok(pooled) => pooled,
+                Err(obstacle) => return (Report::NoSession(obstacle), rendered.repairs),
+            };
+            transcript = pooled.upstream.transact(&rendered.envelope, &rendered.content, body).await;
+        }
+        self.give_back(account, pooled);
+        (Report::Transacted(with_unwritable(transcript, &self.claim, &rendered)), rendered.repairs)
+    }
+
+    async fn open(&self, account: &AccountConfig, endpoint: &SmtpEndpoint) -> Result<Pooled, Obstacle> {
+        let upstream = Upstream::open(endpoint, &self.shared.timeouts).await?;
+        let now = self.shared.queue.now();
+        let generation = self.shared.generation.load(Ordering::Relaxed);
+        Ok(Pooled { upstream, login: account.login_key(), generation, opened: now, idle_since: now, messages: 0 })
+    }
+
+    fn give_back(&self, account: &AccountConfig, mut pooled: Pooled) {
+        let (now, generation) = (self.shared.queue.now(), self.shared.generation.load(Ordering::Relaxed));
+        pooled.messages += 1;
+        pooled.idle_since = now;
+        dismiss(self.shared.pool.put(&account.name, pooled, generation, now).into_iter().collect());
+    }
+
+    fn render(&self, account: &AccountConfig, content: Vec<u8>, host: &Extensions) -> Result<Rendered, Unsendable> {
+        let limit = account.caps.message_size;
+        let size = host.size.filter(|size| *size > 0).map_or(limit, |size| size.min(limit));
+        let recipients = self.claim.recipients.iter().map(|recipient| recipient.address.clone()).collect();
+        let envelope = Envelope { reverse_path: self.claim.reverse_path.clone(), recipients };
+        let abilities = Abilities { eight_bit_mime: host.eight_bit_mime, smtp_utf8: host.smtp_utf8, size };
+        render(Letter { content, envelope }, &account.sender, abilities)
+    }
+
+    /// Writes what came of it, however long that takes: a worker that cannot write its outcome keeps it, and nothing
+    /// more is claimed meanwhile.
+    async fn settle(&self, report: &Report, repairs: &[Repair]) {
+        let jitter = fastrand::f64();
+        let mut waiting = false;
+        let booked = loop {
+            let (config, claim, report) = (Arc::clone(&self.config), self.claim.clone(), report.clone());
+            let work =
+                move |store: &mut dyn crate::queue::QueueStore, now| book(store, &config, &claim, &report, now, jitter);
+            match self.shared.queue.write(Urgency::Work, work).await {
+                Err(StoreError::Full(full)) => {
+                    if !waiting {
+                        waiting = true;
+                        self.shared.unwritten.fetch_add(1, Ordering::Relaxed);
+                        self.shared.observer.alarm("disk_full", &format!("{full}: outcomes cannot be written, nothing more is sent until they can"));
+                    }
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                other => break other,
+            }
+        };
+        if waiting {
+            self.shared.unwritten.fetch_sub(1, Ordering::Relaxed);
+        }
+        // A store that has failed ends the process; the lease is reclaimed at the next start.
+        if let Ok(booked) = booked {
+            self.tell(&booked, repairs);
+        }
+    }
+
+    fn tell(&self, booked: &Booked, repairs: &[Repair]) {
+        let (now, observer) = (self.shared.queue.now(), &self.shared.observer);
+        let Settled::Written { attempts, .. } = booked.settled else { return };
+        let host = self.config.account(&self.claim.account).map_or("", AccountConfig::host);
+        let attempted = Attempted {
+            claim: &self.claim,
+            host,
+            sentence: &booked.verdict.sentence,
+            repairs,
+            attempts,
+            in_queue: now.since(self.claim.accepted),
+        };
+        observer.attempted(&attempted);
+        for (recipient, (outcome, reply)) in self.claim.recipients.iter().zip(&booked.verdict.outcomes) {
+            observer.outcome(&attempted, &recipient.address, outcome, reply, booked.verdict.uncertain, now);
+        }
+        match (booked.change, booked.lane.stop()) {
+            (Change::Stopped, Some(stop)) => observer.lane_stopped(&self.claim.account, &booked.lane.standing, stop, now),
+            (Change::Resumed, _) => observer.lane_resumed(&self.claim.account),
+            _ => {}
+        }
+    }
+}
+
+/// Whether nothing was said to us on a connection but that it is closed.
+fn was_stale(transcript: &Transcript) -> bool {
+    match &transcript.end {
+        End::Stopped(Obstacle::Trouble(trouble)) => trouble.step == Step::Mail && trouble.kind == TroubleKind::HungUp,
+        End::Stopped(Obstacle::Refused { step: Step::Mail, reply }) => reply.code == 421,
+        _ => false,
+    }
+}
+
+/// The transcript for all recipients of the claim: those whose addresses cannot be written to this host were left out of
+/// the transaction and count as refused by us.
+fn with_unwritable(transcript: Transcript, claim: &Claim, rendered: &Rendered) -> Transcript {
+    if rendered.unwritable.is_empty() {
+        return transcript;
+    }
+    let refusal = || {
+        RcptResult::Refused(Reply::new(553, "5.6.7 The provider does not take addresses beyond ASCII (it lacks SMTPUTF8)"))
+    };
+    let mut results = transcript.recipients.into_iter();
+    let unwritable = |address: &Address| rendered.unwritable.contains(address);
+    let recipients = claim
+        .recipients
+        .iter()
+        .map(|recipient| match unwritable(&recipient.address) {
+            true => refusal(),
+            false => results.next().unwrap_or(RcptResult::NotAsked),
+        })
+        .collect();
+    Transcript { recipients, end: transcript.end }
+}
+
+fn no_session(step: Step, detail: String) -> Report {
+    Report::NoSession(Obstacle::Trouble(Trouble { step, kind: TroubleKind::Connect, detail }))
+}

@@ -1,0 +1,196 @@
+//! The structure of MIME entities (RFC 2045, RFC 2046), read as far as re-encoding asks for it.
+
+use super::header::{is_blank, line_octets};
+
+/// A `Content-Type:`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct MediaType {
+    /// `text/plain`, in lower case.
+    pub(super) name: String,
+    /// The boundary of a multipart: one to any number of ASCII characters.
+    boundary: Option<Vec<u8>>,
+}
+
+/// A stretch of a multipart body. All of them in a row are the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Section<'a> {
+    /// Preamble, delimiter lines and epilogue, with the line ends that belong to a delimiter.
+    Frame(&'a [u8]),
+    /// A part: its header, empty line and body.
+    Part(&'a [u8]),
+}
+
+impl MediaType {
+    pub(super) fn read(value: &[u8]) -> Self {
+        let parameters = parameters(value);
+        let name = parameters.first().copied().unwrap_or_default();
+        let name = name.split(|byte| is_blank(*byte) || *byte == b'(').next().unwrap_or_default();
+        let boundary = parameters.iter().skip(1).find_map(|parameter| {
+            let (name, value) = name_and_value(parameter)?;
+            name.eq_ignore_ascii_case(b"boundary").then(|| unquoted(value))
+        });
+        Self {
+            name: String::from_utf8_lossy(name).to_ascii_lowercase(),
+            boundary: boundary.filter(|boundary| !boundary.is_empty() && boundary.is_ascii()),
+        }
+    }
+
+    pub(super) fn is_multipart(&self) -> bool {
+        self.name.starts_with("multipart/")
+    }
+
+    /// What is signed, encrypted or another message is not ours to re-encode (RFC 1847 §2.1, RFC 2046 §5.2).
+    pub(super) fn is_protected(&self) -> bool {
+        matches!(self.name.as_str(), "multipart/signed" | "multipart/encrypted") || self.name.starts_with("message/")
+    }
+
+    /// Parts a multipart body at its delimiter lines (RFC 2046 §5.1.1); nothing where it has none.
+    pub(super) fn sections<'a>(&self, body: &'a [u8]) -> Option<Vec<Section<'a>>> {
+        let boundary = self.boundary.as_deref()?;
+        let mut sections = Vec::new();
+        // Where the frame before the current part begins, and where that part does.
+        let (mut frame, mut part) = (0, None);
+        let mut at = 0;
+        while at < body.len() {
+            let line = &body[at..at + line_octets(&body[at..])];
+            let delimiter = Delimiter::read(line, boundary);
+            if let (Some(_), Some(start)) = (&delimiter, part) {
+                sections.push(Section::Frame(&body[frame..start]));
+                // The line end in front of a delimiter belongs to it.
+                let before = &body[start..at];
+                let content = before.strip_suffix(b"\r\n").or(before.strip_suffix(b"\n")).unwrap_or(before);
+                sections.push(Section::Part(content));
+                frame = start + content.len();
+            }
+            at += line.len();
+            match delimiter {
+                Some(Delimiter::Part) => part = Some(at),
+                Some(Delimiter::Close) => {
+                    sections.push(Section::Frame(&body[frame..]));
+                    return Some(sections);
+                }
+                None => {}
+            }
+        }
+        // Never closed: the last part goes to the end.
+        let start = part?;
+        sections.push(Section::Frame(&body[frame..start]));
+        sections.push(Section::Part(&body[start..]));
+        Some(sections)
+    }
+}
+
+enum Delimiter {
+    Part,
+    Close,
+}
+
+impl Delimiter {
+    fn read(line: &[u8], boundary: &[u8]) -> Option<Self> {
+        match line.strip_prefix(b"--")?.strip_prefix(boundary)?.trim_ascii_end() {
+            b"" => Some(Self::Part),
+            b"--" => Some(Self::Close),
+            _ => None,
+        }
+    }
+}
+
+/// The value of a field parted at semicolons outside quotes: first the type or disposition, then its parameters.
+pub(super) fn parameters(value: &[u8]) -> Vec<&[u8]> {
+    let (mut quoted, mut escaped) = (false, false);
+    let parts = value.split(|byte| {
+        let separates = *byte == b';' && !quoted;
+        match byte {
+            b'"' if !escaped => quoted = !quoted,
+            _ => {}
+        }
+        escaped = quoted && *byte == b'\\' && !escaped;
+        separates
+    });
+    parts.map(<[u8]>::trim_ascii).collect()
+}
+
+/// A parameter's name and its value as it is written.
+pub(super) fn name_and_value(parameter: &[u8]) -> Option<(&[u8], &[u8])> {
+    let equals = parameter.iter().position(|byte| *byte == b'=')?;
+    Some((parameter[..equals].trim_ascii_end(), parameter[equals + 1..].trim_ascii_start()))
+}
+
+/// The value without its quotes; of an unquoted one what stands before white space or a comment.
+pub(super) fn unquoted(value: &[u8]) -> Vec<u8> {
+    let Some(inside) = value.strip_prefix(b"\"") else {
+        return value.iter().copied().take_while(|byte| !is_blank(*byte) && *byte != b'(').collect();
+    };
+    let mut text = Vec::with_capacity(inside.len());
+    let mut bytes = inside.iter().copied();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => break,
+            b'\\' => text.extend(bytes.next()),
+            _ => text.push(byte),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn types_are_read() {
+        for (value, name, boundary) in [
+            ("text/plain", "text/plain", None),
+            ("Multipart/MIXED; boundary=\"a b;c\"; x=y", "multipart/mixed", Some("a b;c")),
+            ("multipart/mixed;charset=x; BOUNDARY = abc (comment)", "multipart/mixed", Some("abc")),
+            ("multipart/mixed (x); boundary=\"a\\\"b\"", "multipart/mixed", Some("a\"b")),
+            ("multipart/mixed; boundary=", "multipart/mixed", None),
+            ("", "", None),
+        ] {
+            let boundary = boundary.map(|boundary: &str| boundary.as_bytes().to_vec());
+            assert_eq!(MediaType::read(value.as_bytes()), MediaType { name: name.to_owned(), boundary }, "{value}");
+        }
+    }
+
+    #[test]
+    fn bodies_are_parted_at_whole_delimiter_lines() {
+        use Section::{Frame, Part};
+        let multipart = MediaType::read(b"multipart/mixed; boundary=b");
+        for (body, expected) in [
+            (
+                "pre\r\n--b\r\none\r\n--b \t\r\n\r\ntwo\r\n\r\n--b--\r\nepi\r\n--b\r\n",
+                vec![
+                    Frame(&b"pre\r\n--b\r\n"[..]),
+                    Part(b"one"),
+                    Frame(b"\r\n--b \t\r\n"),
+                    Part(b"\r\ntwo\r\n"),
+                    Frame(b"\r\n--b--\r\nepi\r\n--b\r\n"),
+                ],
+            ),
+            ("--b\r\n--bc\r\nx--b\r\n", vec![Frame(b"--b\r\n"), Part(b"--bc\r\nx--b\r\n")]),
+            ("--b\r\n--b--", vec![Frame(b"--b\r\n"), Part(b""), Frame(b"--b--")]),
+            ("--b--\r\nx", vec![Frame(b"--b--\r\nx")]),
+        ] {
+            assert_eq!(multipart.sections(body.as_bytes()), Some(expected), "{body}");
+        }
+        assert_eq!(multipart.sections(b"no parts\r\n"), None);
+        assert_eq!(MediaType::read(b"multipart/mixed").sections(b"--\r\n"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn sections_in_a_row_are_the_body(body in "(--b|--b--|\r\n|\n|a|-| ){0,30}") {
+            let multipart = MediaType::read(b"multipart/mixed; boundary=b");
+            let sections = multipart.sections(body.as_bytes()).unwrap_or(vec![Section::Frame(body.as_bytes())]);
+            let joined: Vec<&[u8]> =
+                sections.iter().map(|(Section::Frame(bytes) | Section::Part(bytes))| *bytes).collect();
+            prop_assert_eq!(joined.concat(), body.as_bytes());
+        }
+
+        #[test]
+        fn no_value_is_too_odd(value in prop::collection::vec(any::<u8>(), 0..60)) {
+            MediaType::read(&value);
+        }
+    }
+}

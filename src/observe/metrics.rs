@@ -1,0 +1,51 @@
+//! Counts since the start of the process.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+/// What is counted, one for each event that a message or a client meets.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) accepted: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) delivered: AtomicU64,
+    pub(super) deferred: AtomicU64,
+    pub(super) failed: AtomicU64,
+    pub(super) uncertain: AtomicU64,
+    pub(super) alarms: AtomicU64,
+}
+
+/// The counts at a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Messages stored.
+    pub accepted: u64,
+    /// Refusals of clients: each one perhaps a lost message, since devices do not try again.
+    pub refused: u64,
+    /// Recipients delivered.
+    pub delivered: u64,
+    /// Times that a recipient was put off.
+    pub deferred: u64,
+    /// Recipients that failed for good or expired.
+    pub failed: u64,
+    /// Recipients of which nobody knows.
+    pub uncertain: u64,
+    /// Alarms raised.
+    pub alarms: u64,
+}
+
+impl Counters {
+    pub(super) fn snapshot(&self) -> Counts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counts {
+            accepted: read(&self.accepted),
+            refused: read(&self.refused),
+            delivered: read(&self.delivered),
+            deferred: read(&self.deferred),
+            failed: read(&self.failed),
+            uncertain: read(&self.uncertain),
+            alarms: read(&self.alarms),
+        }
+    }
+}

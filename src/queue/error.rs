@@ -1,0 +1,97 @@
+//! What can go wrong with the queue, by whose fault and what to do.
+
+use std::path::PathBuf;
+
+/// Why the queue did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// There is no room for more mail; what waits can still be delivered.
+    #[error("{0}")]
+    Full(Full),
+    /// The store broke: nothing more is promised until it is opened anew. The text says where and what happened.
+    #[error("the queue cannot be used any more: {0}. Mail that was acknowledged is on disk; restart to recover it")]
+    Failed(String),
+    /// The daemon is stopping.
+    #[error("the queue is closed: the daemon is stopping")]
+    Closed,
+}
+
+/// What there is no room in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Full {
+    /// `queue.max_bytes` is reached.
+    #[error("the queue holds as much as `queue.max_bytes` allows")]
+    MaxBytes,
+    /// The file system has less than `queue.min_free` left.
+    #[error("the file system of the queue has less room left than `queue.min_free`")]
+    MinFree,
+    /// The file system said that it is full.
+    #[error("the file system of the queue is full")]
+    Disk,
+}
+
+/// Why the queue could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("{path}: another process uses this queue{}; stop it, or name another `queue.path`", holder(*.pid))]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+        /// Who holds it, where it says so.
+        pid: Option<u32>,
+    },
+    /// The file system forgets.
+    #[error(
+        "{path}: lies on {kind}, which loses mail at a restart; put `queue.path` on a disk (in a container: on a volume), \
+         or say `queue.ephemeral = true`"
+    )]
+    Ephemeral {
+        /// The folder.
+        path: PathBuf,
+        /// tmpfs, an overlay or a network file system.
+        kind: &'static str,
+    },
+    /// Written by a newer Mailsluice.
+    #[error(
+        "{path}: was written by a newer Mailsluice (version {found} of its tables, this one knows {known}); install that one"
+    )]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// Not ours to open.
+    #[error("{path}: belongs to another user (id {owner}); run this command as that user or as root")]
+    Owner {
+        /// The database.
+        path: PathBuf,
+        /// Its owner's user id.
+        owner: u32,
+    },
+    /// The system refused.
+    #[error("{path}: {what}: {source}")]
+    Io {
+        /// What was touched.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// SQLite refused.
+    #[error("{path}: cannot be opened as a queue: {detail}")]
+    Database {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite said.
+        detail: String,
+    },
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map(|pid| format!(" (process {pid})")).unwrap_or_default()
+}

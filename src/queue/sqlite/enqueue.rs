@@ -1,0 +1,82 @@
+//! Messages on their way in.
+
+use super::{SqliteStore, failed, micros};
+use crate::ids::MessageId;
+use crate::queue::error::StoreError;
+use crate::queue::record::NewMessage;
+use crate::time::Timestamp;
+
+pub(super) fn append(store: &mut SqliteStore, message: MessageId, number: u32, chunk: &[u8]) -> Result<(), StoreError> {
+    store
+        .connection
+        .prepare_cached("INSERT OR REPLACE INTO chunk (message, number, bytes) VALUES (?1, ?2, ?3)")
+        .and_then(|mut statement| statement.execute((message.0, number, chunk)))
+        .map(|_| ())
+        .map_err(failed)
+}
+
+pub(super) fn abandon(store: &mut SqliteStore, message: MessageId) -> Result<(), StoreError> {
+    store
+        .connection
+        .prepare_cached("DELETE FROM chunk WHERE message = ?1 AND NOT EXISTS (SELECT 1 FROM message WHERE id = ?1)")
+        .and_then(|mut statement| statement.execute([message.0]))
+        .map(|_| ())
+        .map_err(failed)
+}
+
+pub(super) fn enqueue(store: &mut SqliteStore, message: &NewMessage, now: Timestamp) -> Result<(), StoreError> {
+    if !store.clocks.contains_key(&message.route) {
+        // A route is known from its first message on, so that the time the daemon is down does not age that one.
+        store.write_clock(&message.route, super::RouteClock::default())?;
+    }
+    insert(store, message, now).map_err(failed)?;
+    store.live_bytes = store.live_bytes.saturating_add(message.size);
+    Ok(())
+}
+
+fn insert(store: &mut SqliteStore, message: &NewMessage, now: Timestamp) -> rusqlite::Result<()> {
+    let reverse_path = message.envelope.reverse_path.address().map_or("", |address| address.as_str());
+    let priority = super::claim::priority_number(message.priority);
+    let delivery = store.take_delivery_id();
+    let stopped = micros(store.stopped(&message.route, now));
+    let connection = &store.connection;
+    connection
+        .prepare_cached(
+            "INSERT INTO message (id, accepted, received, client, address, priority, reverse_path, header_id, size, chunks, head) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        )?
+        .execute((
+            message.id.0,
+            now.as_micros(),
+            message.received.as_micros(),
+            message.client.as_str(),
+            &message.address,
+            priority,
+            reverse_path,
+            &message.header_id,
+            message.size.cast_signed(),
+            message.chunks,
+            &message.head,
+        ))?;
+    connection
+        .prepare_cached(
+            "INSERT INTO delivery (id, message, route, priority, client, state, waiting, due, aged_from, stopped) \
+             VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?7, ?8)",
+        )?
+        .execute((
+            delivery.0,
+            message.id.0,
+            message.route.as_str(),
+            priority,
+            message.client.as_str(),
+            i64::try_from(message.envelope.recipients.len()).unwrap_or(i64::MAX),
+            now.as_micros(),
+            stopped,
+        ))?;
+    let mut statement = connection
+        .prepare_cached("INSERT INTO recipient (delivery, number, address, state, due) VALUES (?1, ?2, ?3, 0, ?4)")?;
+    for (number, recipient) in (0_u32..).zip(&message.envelope.recipients) {
+        statement.execute((delivery.0, number, recipient.as_str(), now.as_micros()))?;
+    }
+    Ok(())
+}

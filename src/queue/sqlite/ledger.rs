@@ -1,0 +1,54 @@
+//! The ledger on disk and its image in memory.
+
+use std::collections::HashMap;
+
+use rusqlite::Connection;
+
+use super::{LoginKey, SqliteStore};
+use crate::schedule::cap::Ledger;
+use crate::time::Timestamp;
+
+/// Reads all ledgers.
+pub(super) fn load(connection: &Connection) -> rusqlite::Result<HashMap<LoginKey, Ledger>> {
+    let mut ledgers: HashMap<LoginKey, Ledger> = HashMap::new();
+    let mut statement =
+        connection.prepare_cached("SELECT id, login, recipients, ended FROM charge ORDER BY ended, id")?;
+    let mut rows = statement.query(())?;
+    while let Some(row) = rows.next()? {
+        let ledger = ledgers.entry(LoginKey(row.get(1)?)).or_default();
+        match row.get::<_, Option<i64>>(3)? {
+            Some(ended) => ledger.book(Timestamp::from_micros(ended), row.get(2)?),
+            None => ledger.open(row.get(0)?, row.get(2)?),
+        }
+    }
+    Ok(ledgers)
+}
+
+impl SqliteStore {
+    /// Opens a charge and returns its number.
+    pub(super) fn open_charge(&mut self, login: &LoginKey, recipients: u32, now: Timestamp) -> rusqlite::Result<i64> {
+        let charge = self.next_charge;
+        self.connection
+            .prepare_cached("INSERT INTO charge (id, login, recipients, claimed) VALUES (?1, ?2, ?3, ?4)")?
+            .execute((charge, &login.0, recipients, now.as_micros()))?;
+        self.next_charge += 1;
+        self.ledgers.entry(login.clone()).or_default().open(charge, recipients);
+        Ok(charge)
+    }
+
+    /// Ends a charge that is under way.
+    pub(super) fn end_charge(&mut self, login: &LoginKey, charge: i64, now: Timestamp) -> rusqlite::Result<()> {
+        let ended = self.ledgers.entry(login.clone()).or_default().end(charge, now);
+        self.connection
+            .prepare_cached("UPDATE charge SET ended = ?2 WHERE id = ?1 AND ended IS NULL")?
+            .execute((charge, ended.as_micros()))?;
+        Ok(())
+    }
+
+    /// Takes back a charge whose transaction never began.
+    pub(super) fn refund_charge(&mut self, login: &LoginKey, charge: i64) -> rusqlite::Result<()> {
+        self.ledgers.entry(login.clone()).or_default().refund(charge);
+        self.connection.prepare_cached("DELETE FROM charge WHERE id = ?1 AND ended IS NULL")?.execute([charge])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,379 @@
+//! The queue in SQLite: one writer, readers beside it. The only place with SQL.
+//!
+//! WAL with `synchronous=FULL`: a commit is one fsync of the log. Checkpoints run on a thread and a connection of their
+//! own; only where the log has grown large does the writer itself wait for one.
+
+mod checkpoint;
+mod claim;
+mod enqueue;
+mod ledger;
+mod operate;
+mod place;
+mod read;
+mod schema;
+mod settle;
+
+use std::collections::HashMap;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::QueueStore;
+use super::error::{Full, OpenError, StoreError};
+use super::record::{
+    Claim, ClaimRequest, NewMessage, Operated, Operation, Reclaimed, Settled, Settlement, View,
+};
+use crate::ids::{AccountName, DeliveryId, LoginKey, MessageId, RouteName};
+use crate::schedule::cap::Ledger;
+use crate::schedule::lane::Lane;
+use crate::time::Timestamp;
+use checkpoint::Checkpointer;
+use place::Place;
+pub use read::SqliteReader;
+
+/// Where the queue lies and how much it may hold.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The database file.
+    pub path: PathBuf,
+    /// Live octets beyond which nothing more is taken in.
+    pub max_bytes: u64,
+    /// Free octets of the file system below which nothing more is taken in.
+    pub min_free: u64,
+    /// Whether a file system that forgets is allowed.
+    pub ephemeral: bool,
+}
+
+/// The writing side of the queue.
+#[derive(Debug)]
+pub struct SqliteStore {
+    connection: Connection,
+    checkpointer: Checkpointer,
+    place: Place,
+    options: Options,
+    /// The time of the newest commit.
+    newest: Timestamp,
+    live_bytes: u64,
+    ledgers: HashMap<LoginKey, Ledger>,
+    clocks: HashMap<RouteName, RouteClock>,
+    next_delivery: i64,
+    next_charge: i64,
+}
+
+/// By what the mail of a route ages.
+#[derive(Clone, Copy, Debug, Default)]
+struct RouteClock {
+    stopped: Duration,
+    since: Option<Timestamp>,
+}
+
+impl RouteClock {
+    /// How long the route has been stopped in all.
+    fn stopped(self, now: Timestamp) -> Duration {
+        self.stopped + self.since.map_or(Duration::ZERO, |since| now.since(since))
+    }
+}
+
+impl SqliteStore {
+    /// Opens the queue, making it where it is missing, and holds it for this process alone.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what is in the way and what to do.
+    pub fn open(options: Options) -> Result<Self, OpenError> {
+        let place = Place::take(&options.path, options.ephemeral)?;
+        let connection = connect(&options.path)?;
+        let database = |error: rusqlite::Error| broken(&options.path, &error);
+        let newest = connection
+            .query_row("SELECT clock FROM meta", (), |row| row.get(0))
+            .map(Timestamp::from_micros)
+            .map_err(database)?;
+        place.lay_ballast(options.min_free);
+        let checkpointer = Checkpointer::start(&options.path).map_err(database)?;
+        let mut store = Self {
+            connection,
+            checkpointer,
+            place,
+            newest,
+            live_bytes: 0,
+            ledgers: HashMap::new(),
+            clocks: HashMap::new(),
+            next_delivery: 0,
+            next_charge: 0,
+            options,
+        };
+        store
+            .load()
+            .map_err(|error| OpenError::Database { path: store.options.path.clone(), detail: error.to_string() })?;
+        Ok(store)
+    }
+
+    /// A reader of the same queue.
+    ///
+    /// # Errors
+    /// Where SQLite refuses.
+    pub fn reader(&self) -> Result<SqliteReader, OpenError> {
+        SqliteReader::open(&self.options.path)
+    }
+
+    /// The newest time that a commit was made at; [`Timestamp::EPOCH`] in a new queue.
+    pub fn newest(&self) -> Timestamp {
+        self.newest
+    }
+
+    /// The highest queue id given out.
+    ///
+    /// # Errors
+    /// Where the store has failed.
+    pub fn newest_id(&self) -> Result<MessageId, StoreError> {
+        let sql =
+            "SELECT max(coalesce((SELECT max(id) FROM message), 0), coalesce((SELECT max(message) FROM chunk), 0))";
+        self.connection.query_row(sql, (), |row| row.get(0)).map(MessageId).map_err(failed)
+    }
+
+    /// Takes up where the last process left off: what the newest commit and `now` are apart does not age the mail, what
+    /// was under way has ended, parts of messages that never came to their end are gone. Once, right after opening.
+    ///
+    /// # Errors
+    /// Where the store has failed.
+    pub fn take_up(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        self.begin()?;
+        let gap = if self.newest == Timestamp::EPOCH { Duration::ZERO } else { now.since(self.newest) };
+        let gap = i64::try_from(gap.as_micros()).unwrap_or(i64::MAX);
+        self.connection
+            .execute("UPDATE route_clock SET stopped = stopped + ?1 WHERE since IS NULL", [gap])
+            .and_then(|_| self.connection.execute("UPDATE charge SET ended = ?1 WHERE ended IS NULL", [now.as_micros()]))
+            .and_then(|_| self.connection.execute("UPDATE charge SET ended = ?1 WHERE ended > ?1", [now.as_micros()]))
+            .and_then(|_| {
+                self.connection.execute(
+                    "DELETE FROM chunk WHERE message IN (SELECT DISTINCT message FROM chunk EXCEPT SELECT id FROM message)",
+                    (),
+                )
+            })
+            .map_err(failed)?;
+        self.commit(now)?;
+        self.load()
+    }
+
+    /// Reads what is kept in memory from what is on disk.
+    fn load(&mut self) -> Result<(), StoreError> {
+        let one = |sql: &str| self.connection.query_row(sql, (), |row| row.get::<_, i64>(0)).map_err(failed);
+        self.live_bytes = u64::try_from(one("SELECT live_bytes FROM meta")?).unwrap_or(0);
+        self.next_delivery = one("SELECT coalesce(max(id), 0) + 1 FROM delivery")?;
+        self.next_charge = one("SELECT coalesce(max(id), 0) + 1 FROM charge")?;
+        self.clocks = self.load_clocks().map_err(failed)?;
+        self.ledgers = ledger::load(&self.connection).map_err(failed)?;
+        Ok(())
+    }
+
+    fn load_clocks(&self) -> rusqlite::Result<HashMap<RouteName, RouteClock>> {
+        let mut statement = self.connection.prepare_cached("SELECT route, stopped, since FROM route_clock")?;
+        let rows = statement.query_map((), |row| {
+            let stopped = Duration::from_micros(u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0));
+            let since = row.get::<_, Option<i64>>(2)?.map(Timestamp::from_micros);
+            Ok((RouteName::from(row.get::<_, String>(0)?), RouteClock { stopped, since }))
+        })?;
+        rows.collect()
+    }
+
+    /// How long the route has been stopped in all.
+    fn stopped(&self, route: &RouteName, now: Timestamp) -> Duration {
+        self.clocks.get(route).map_or(Duration::ZERO, |clock| clock.stopped(now))
+    }
+
+    fn write_clock(&mut self, route: &RouteName, clock: RouteClock) -> Result<(), StoreError> {
+        let stopped = i64::try_from(clock.stopped.as_micros()).unwrap_or(i64::MAX);
+        self.connection
+            .prepare_cached("INSERT OR REPLACE INTO route_clock (route, stopped, since) VALUES (?1, ?2, ?3)")
+            .and_then(|mut statement| {
+                statement.execute((route.as_str(), stopped, clock.since.map(Timestamp::as_micros)))
+            })
+            .map_err(failed)?;
+        self.clocks.insert(route.clone(), clock);
+        Ok(())
+    }
+}
+
+impl QueueStore for SqliteStore {
+    fn begin(&mut self) -> Result<(), StoreError> {
+        self.checkpointer.health()?;
+        self.connection.execute_batch("BEGIN IMMEDIATE").map_err(failed)
+    }
+
+    fn commit(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        self.newest = self.newest.max(now);
+        self.connection
+            .prepare_cached("UPDATE meta SET clock = ?1, live_bytes = ?2")
+            .and_then(|mut statement| statement.execute((self.newest.as_micros(), self.live_bytes.cast_signed())))
+            .map_err(failed)?;
+        self.connection.prepare_cached("COMMIT").and_then(|mut statement| statement.execute(())).map_err(failed)?;
+        self.checkpointer.after_commit(&self.connection, self.place.log_bytes())
+    }
+
+    fn roll_back(&mut self) -> Result<(), StoreError> {
+        if !self.connection.is_autocommit() {
+            self.connection.execute_batch("ROLLBACK").map_err(failed)?;
+        }
+        self.load()
+    }
+
+    fn free_ballast(&mut self) -> bool {
+        self.place.free_ballast()
+    }
+
+    fn room_for(&self, octets: u64) -> Result<(), StoreError> {
+        if self.live_bytes.saturating_add(octets) > self.options.max_bytes {
+            return Err(StoreError::Full(Full::MaxBytes));
+        }
+        let wanted = self.options.min_free.saturating_add(octets);
+        if self.place.free_bytes().is_some_and(|free| free < wanted) {
+            return Err(StoreError::Full(Full::MinFree));
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, message: MessageId, number: u32, chunk: &[u8]) -> Result<(), StoreError> {
+        enqueue::append(self, message, number, chunk)
+    }
+
+    fn abandon(&mut self, message: MessageId) -> Result<(), StoreError> {
+        enqueue::abandon(self, message)
+    }
+
+    fn enqueue(&mut self, message: &NewMessage, now: Timestamp) -> Result<(), StoreError> {
+        enqueue::enqueue(self, message, now)
+    }
+
+    fn view(&mut self, heads: u32, now: Timestamp) -> Result<View, StoreError> {
+        claim::view(self, heads, now).map_err(failed)
+    }
+
+    fn ledger(&mut self, login: &LoginKey) -> &Ledger {
+        self.ledgers.entry(login.clone()).or_default()
+    }
+
+    fn claim(&mut self, request: &ClaimRequest<'_>, now: Timestamp) -> Result<Option<Claim>, StoreError> {
+        claim::claim(self, request, now).map_err(failed)
+    }
+
+    fn renew(&mut self, claim: &Claim, lease: Duration, now: Timestamp) -> Result<bool, StoreError> {
+        claim::renew(self, claim, lease, now).map_err(failed)
+    }
+
+    fn settle(&mut self, claim: &Claim, settlement: &Settlement, now: Timestamp) -> Result<Settled, StoreError> {
+        settle::settle(self, claim, settlement, now).map_err(failed)
+    }
+
+    fn reclaim(
+        &mut self,
+        everything: bool,
+        hold: &dyn Fn(&AccountName) -> bool,
+        now: Timestamp,
+    ) -> Result<Vec<Reclaimed>, StoreError> {
+        settle::reclaim(self, everything, hold, now).map_err(failed)
+    }
+
+    fn lane(&mut self, account: &AccountName) -> Result<Lane, StoreError> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT standing FROM lane WHERE account = ?1").map_err(failed)?;
+        let mut rows = statement.query([account.as_str()]).map_err(failed)?;
+        match rows.next().map_err(failed)? {
+            // A standing that cannot be read is one of another version: the lane finds out anew.
+            Some(row) => Ok(serde_json::from_str(&row.get::<_, String>(0).map_err(failed)?).unwrap_or_default()),
+            None => Ok(Lane::default()),
+        }
+    }
+
+    fn set_lane(&mut self, account: &AccountName, lane: &Lane) -> Result<(), StoreError> {
+        let standing = serde_json::to_string(lane).map_err(|error| StoreError::Failed(error.to_string()))?;
+        self.connection
+            .prepare_cached("INSERT OR REPLACE INTO lane (account, standing) VALUES (?1, ?2)")
+            .and_then(|mut statement| statement.execute((account.as_str(), standing)))
+            .map(|_| ())
+            .map_err(failed)
+    }
+
+    fn run_clock(&mut self, route: &RouteName, runs: bool, now: Timestamp) -> Result<(), StoreError> {
+        let clock = self.clocks.get(route).copied();
+        match (clock.unwrap_or_default().since, runs) {
+            (None, true) | (Some(_), false) if clock.is_some() => Ok(()),
+            (None, true) => self.write_clock(route, RouteClock::default()),
+            (_, false) => {
+                let stopped = clock.unwrap_or_default().stopped;
+                self.write_clock(route, RouteClock { stopped, since: Some(now) })
+            }
+            (Some(_), true) => {
+                let stopped = clock.unwrap_or_default().stopped(now);
+                self.write_clock(route, RouteClock { stopped, since: None })
+            }
+        }
+    }
+
+    fn hasten(&mut self, limit: u32, now: Timestamp) -> Result<u32, StoreError> {
+        claim::hasten(self, limit, now).map_err(failed)
+    }
+
+    fn operate(&mut self, message: MessageId, operation: Operation, now: Timestamp) -> Result<Operated, StoreError> {
+        operate::operate(self, message, operation, now).map_err(failed)
+    }
+
+    fn sweep(&mut self, keep: Duration, ledger: Duration, now: Timestamp) -> Result<u32, StoreError> {
+        self.place.lay_ballast(self.options.min_free);
+        operate::sweep(self, keep, ledger, now).map_err(failed)
+    }
+}
+
+/// A connection with the settings that all of them share; the first makes file and tables.
+fn connect(path: &Path) -> Result<Connection, OpenError> {
+    // SQLite would make it readable by whom the umask allows; its log and index take the mode of the database.
+    std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(
+        |source| OpenError::Io { path: path.to_owned(), what: "cannot open the database of the queue", source },
+    )?;
+    let mut connection = open_file(path).map_err(|error| broken(path, &error))?;
+    let found: i64 =
+        connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(|error| broken(path, &error))?;
+    if found > schema::VERSION {
+        return Err(OpenError::Newer { path: path.to_owned(), found, known: schema::VERSION });
+    }
+    schema::migrate(&mut connection, found).map_err(|error| broken(path, &error))?;
+    Ok(connection)
+}
+
+fn open_file(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    // Before the first table, or it is without effect.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "cache_size", -4096)?;
+    connection.busy_timeout(Duration::from_secs(10))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+fn broken(path: &Path, error: &rusqlite::Error) -> OpenError {
+    OpenError::Database { path: path.to_owned(), detail: error.to_string() }
+}
+
+/// What an error of SQLite means: no room, or the end.
+fn failed(error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DiskFull) => StoreError::Full(Full::Disk),
+        _ => StoreError::Failed(error.to_string()),
+    }
+}
+
+fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
+}
+
+impl SqliteStore {
+    fn take_delivery_id(&mut self) -> DeliveryId {
+        self.next_delivery += 1;
+        DeliveryId(self.next_delivery - 1)
+    }
+}

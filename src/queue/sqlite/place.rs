@@ -1,0 +1,127 @@
+//! Where the queue lies: its folder, lock, ballast and the room left on its file system.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statfs, statvfs};
+
+use crate::queue::error::OpenError;
+
+/// A queue's folder, held for this process alone while the value lives.
+#[derive(Debug)]
+pub(super) struct Place {
+    database: PathBuf,
+    _lock: File,
+}
+
+impl Place {
+    /// Makes the folder where it is missing (0700), refuses one that forgets, and locks it.
+    pub(super) fn take(database: &Path, ephemeral: bool) -> Result<Self, OpenError> {
+        let io = |path: &Path, what| {
+            let path = path.to_owned();
+            move |source| OpenError::Io { path, what, source }
+        };
+        let folder = match database.parent() {
+            Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
+            Some(folder) => folder,
+            None => Path::new("."),
+        };
+        if !folder.exists() {
+            std::os::unix::fs::DirBuilderExt::mode(std::fs::DirBuilder::new().recursive(true), 0o700)
+                .create(folder)
+                .map_err(io(folder, "cannot make the folder of the queue"))?;
+        }
+        if let Ok(metadata) = database.metadata() {
+            refuse_foreign(database, metadata.uid())?;
+        }
+        let kind = statfs(folder).map(|fs| forgetful(fs.f_type as u64)).unwrap_or(None);
+        if let Some(kind) = kind.filter(|_| !ephemeral) {
+            return Err(OpenError::Ephemeral { path: folder.to_owned(), kind });
+        }
+        let path = beside(database, "lock");
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(io(&path, "cannot open the lock of the queue"))?;
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let mut text = String::new();
+            let _ = lock.read_to_string(&mut text);
+            return Err(OpenError::Locked { path, pid: text.trim().parse().ok() });
+        }
+        // Who holds it, for the message of the one who cannot have it; the lock itself does not rest on it.
+        let _ = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id()));
+        Ok(Self { database: database.to_owned(), _lock: lock })
+    }
+
+    /// Octets that this process may still write to the file system; none where it does not say.
+    pub(super) fn free_bytes(&self) -> Option<u64> {
+        let folder = self.database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        statvfs(folder).ok().map(|fs| fs.f_bavail.saturating_mul(fs.f_frsize))
+    }
+
+    /// Lays the ballast down where it is missing and there is ample room.
+    pub(super) fn lay_ballast(&self, min_free: u64) {
+        let path = beside(&self.database, "ballast");
+        if path.exists() || self.free_bytes().is_none_or(|free| free < min_free.saturating_add(2 * BALLAST)) {
+            return;
+        }
+        let laid = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .and_then(|file| fallocate(&file, FallocateFlags::empty(), 0, BALLAST).map_err(Into::into));
+        if laid.is_err() {
+            let _ = std::fs::remove_file(&path);
+        }
+    }
+
+    /// Frees the ballast; whether there was any.
+    pub(super) fn free_ballast(&self) -> bool {
+        std::fs::remove_file(beside(&self.database, "ballast")).is_ok()
+    }
+
+    /// Octets of the write-ahead log's file.
+    pub(super) fn log_bytes(&self) -> u64 {
+        beside(&self.database, "wal").metadata().map_or(0, |metadata| metadata.len())
+    }
+}
+
+/// The file beside the database with this suffix, as SQLite names its own: `queue.db-wal`.
+pub(super) fn beside(database: &Path, suffix: &str) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push("-");
+    name.push(suffix);
+    name.into()
+}
+
+/// One user must not meddle with the queue of another. Root may: SQLite gives the files that it makes to the owner of
+/// the database.
+fn refuse_foreign(database: &Path, owner: u32) -> Result<(), OpenError> {
+    let me = rustix::process::geteuid().as_raw();
+    if me == owner || me == 0 {
+        return Ok(());
+    }
+    Err(OpenError::Owner { path: database.to_owned(), owner })
+}
+
+/// File systems that lose their content at a restart, or on which SQLite's locks and log cannot be trusted: their
+/// magic numbers as statfs(2) lists them.
+fn forgetful(magic: u64) -> Option<&'static str> {
+    match magic & 0xffff_ffff {
+        0x0102_1994 => Some("tmpfs (memory)"),
+        0x8584_58f6 => Some("ramfs (memory)"),
+        0x794c_7630 => Some("an overlay (a container's own layer)"),
+        0x6969 | 0xff53_4d42 | 0xfe53_4d42 | 0x517b => Some("a network file system"),
+        _ => None,
+    }
+}
+
+/// Enough for the claims and settlements of some thousand messages.
+const BALLAST: u64 = 4 << 20;

@@ -1,0 +1,197 @@
+//! Reads beside the writer: each one a short transaction of its own, so that none holds the log back.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::claim::{priority_of, stored_path};
+use super::{OpenError, broken, failed, open_file};
+use crate::ids::MessageId;
+use crate::queue::QueueReader;
+use crate::queue::error::StoreError;
+use crate::queue::record::{Fate, ListRequest, Listed, Shown, ShownAttempt, ShownRecipient, Stats};
+use crate::time::Timestamp;
+
+/// A reading connection.
+#[derive(Debug)]
+pub struct SqliteReader {
+    connection: Connection,
+}
+
+impl SqliteReader {
+    pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
+        open_file(path).map(|connection| Self { connection }).map_err(|error| broken(path, &error))
+    }
+}
+
+impl QueueReader for SqliteReader {
+    fn content(&mut self, message: MessageId) -> Result<Option<Vec<u8>>, StoreError> {
+        let transaction = self.connection.transaction().map_err(failed)?;
+        let found = transaction
+            .prepare_cached("SELECT head, size FROM message WHERE id = ?1 AND head IS NOT NULL")
+            .and_then(|mut statement| {
+                statement
+                    .query_row([message.0], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?)))
+                    .optional()
+            })
+            .map_err(failed)?;
+        let Some((mut content, size)) = found else { return Ok(None) };
+        content.reserve(usize::try_from(size).unwrap_or(0).saturating_sub(content.len()));
+        {
+            let mut statement = transaction
+                .prepare_cached("SELECT bytes FROM chunk WHERE message = ?1 ORDER BY number")
+                .map_err(failed)?;
+            let mut rows = statement.query([message.0]).map_err(failed)?;
+            while let Some(row) = rows.next().map_err(failed)? {
+                let chunk = row.get_ref(0).map_err(failed)?;
+                content.extend_from_slice(chunk.as_blob().map_err(|error| StoreError::Failed(error.to_string()))?);
+            }
+        }
+        transaction.commit().map_err(failed)?;
+        Ok(Some(content))
+    }
+
+    fn list(&mut self, request: &ListRequest, now: Timestamp) -> Result<Vec<Listed>, StoreError> {
+        list(&self.connection, request, now).map_err(failed)
+    }
+
+    fn show(&mut self, message: MessageId, now: Timestamp) -> Result<Option<Shown>, StoreError> {
+        show(&self.connection, message, now).map_err(failed)
+    }
+
+    fn stats(&mut self, now: Timestamp) -> Result<Stats, StoreError> {
+        stats(&self.connection, now).map_err(failed)
+    }
+}
+
+/// What a list shows of a message; `?2` is the time.
+const LISTED: &str = "
+SELECT m.id, d.state, m.client, m.priority, m.reverse_path,
+       (SELECT address FROM recipient WHERE delivery = d.id ORDER BY number LIMIT 1),
+       (SELECT count(*) FROM recipient WHERE delivery = d.id),
+       m.size, m.accepted, d.due, d.attempts,
+       (SELECT reply FROM recipient WHERE delivery = d.id AND reply IS NOT NULL ORDER BY state = 1, number LIMIT 1),
+       EXISTS (SELECT 1 FROM recipient WHERE delivery = d.id AND state = 3),
+       EXISTS (SELECT 1 FROM recipient WHERE delivery = d.id AND state = 1)
+FROM delivery d JOIN message m ON m.id = d.message
+";
+
+fn listed(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<Listed> {
+    let state: i64 = row.get(1)?;
+    let fate = match state {
+        0 | 1 => Fate::Waiting,
+        2 => Fate::Sending,
+        3 => Fate::Held,
+        4 => Fate::Uncertain,
+        5 if row.get(13)? => Fate::Delivered,
+        5 => Fate::Deleted,
+        _ if row.get(12)? => Fate::Expired,
+        _ => Fate::Failed,
+    };
+    let due = Timestamp::from_micros(row.get(9)?);
+    Ok(Listed {
+        queue_id: MessageId(row.get(0)?),
+        fate,
+        client: row.get::<_, String>(2)?.into(),
+        priority: priority_of(row.get(3)?),
+        from: stored_path(row, 4)?,
+        to: row.get::<_, Option<String>>(5)?.unwrap_or_default(),
+        recipients: row.get(6)?,
+        size: u64::try_from(row.get::<_, i64>(7)?).unwrap_or(0),
+        age_seconds: now.since(Timestamp::from_micros(row.get(8)?)).as_secs(),
+        next_attempt_in: (state == 1).then(|| due.since(now).as_secs()),
+        attempts: row.get(10)?,
+        last_reply: row.get(11)?,
+    })
+}
+
+fn list(connection: &Connection, request: &ListRequest, now: Timestamp) -> rusqlite::Result<Vec<Listed>> {
+    let states = match request.fate {
+        None => "d.state <> 5",
+        Some(Fate::Waiting) => "d.state IN (0, 1)",
+        Some(Fate::Sending) => "d.state = 2",
+        Some(Fate::Held) => "d.state = 3",
+        Some(Fate::Uncertain) => "d.state = 4",
+        Some(Fate::Failed | Fate::Expired) => "d.state = 6",
+        Some(Fate::Delivered | Fate::Deleted) => "d.state = 5",
+    };
+    let sql = format!("{LISTED} WHERE m.id > ?1 AND {states} ORDER BY m.id LIMIT ?2");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let after = request.after.map_or(0, |after| after.0);
+    let rows = statement.query_map((after, request.limit), |row| listed(row, now))?;
+    let wanted = |listed: &Listed| request.fate.is_none_or(|fate| fate == listed.fate);
+    rows.filter(|row| row.as_ref().map_or(true, wanted)).collect()
+}
+
+fn show(connection: &Connection, message: MessageId, now: Timestamp) -> rusqlite::Result<Option<Shown>> {
+    let sql = format!("{LISTED} WHERE m.id = ?1");
+    let Some(listed) = connection.prepare_cached(&sql)?.query_row([message.0], |row| listed(row, now)).optional()?
+    else {
+        return Ok(None);
+    };
+    let (address, message_id, received, route, delivery, state) = connection
+        .prepare_cached(
+            "SELECT m.address, m.header_id, m.received, d.route, d.id, d.state FROM message m JOIN delivery d ON d.message = m.id \
+             WHERE m.id = ?1",
+        )?
+        .query_row([message.0], |row| {
+            let received = Timestamp::from_micros(row.get(2)?).to_string();
+            Ok((row.get(0)?, row.get(1)?, received, row.get::<_, String>(3)?, row.get::<_, i64>(4)?, row.get::<_, i64>(5)?))
+        })?;
+    let mut statement = connection
+        .prepare_cached("SELECT address, state, tried, reply FROM recipient WHERE delivery = ?1 ORDER BY number")?;
+    let each = statement
+        .query_map([delivery], |row| {
+            let fate = match row.get::<_, i64>(1)? {
+                0 if state == 3 => Fate::Held,
+                0 => Fate::Waiting,
+                1 => Fate::Delivered,
+                2 => Fate::Failed,
+                3 => Fate::Expired,
+                4 => Fate::Uncertain,
+                _ => Fate::Deleted,
+            };
+            Ok(ShownRecipient { address: row.get(0)?, fate, attempts: row.get(2)?, reply: row.get(3)? })
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut statement = connection.prepare_cached(
+        "SELECT at, account, host, sentence, reply FROM attempt WHERE delivery = ?1 ORDER BY rowid LIMIT 1000",
+    )?;
+    let history = statement
+        .query_map([delivery], |row| {
+            Ok(ShownAttempt {
+                ago_seconds: now.since(Timestamp::from_micros(row.get(0)?)).as_secs(),
+                account: row.get::<_, String>(1)?.into(),
+                host: row.get(2)?,
+                sentence: row.get(3)?,
+                reply: row.get(4)?,
+            })
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(Some(Shown { listed, address, message_id, received, route: route.into(), each, history }))
+}
+
+fn stats(connection: &Connection, now: Timestamp) -> rusqlite::Result<Stats> {
+    let mut stats = Stats::default();
+    let mut statement = connection.prepare_cached("SELECT state, count(*) FROM delivery GROUP BY state")?;
+    let mut rows = statement.query(())?;
+    while let Some(row) = rows.next()? {
+        let count = u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0);
+        match row.get::<_, i64>(0)? {
+            0 => stats.ready = count,
+            1 => stats.deferred = count,
+            2 => stats.sending = count,
+            3 => stats.held = count,
+            4 => stats.uncertain = count,
+            5 => stats.done = count,
+            _ => stats.failed = count,
+        }
+    }
+    stats.live_bytes = connection
+        .query_row("SELECT live_bytes FROM meta", (), |row| row.get::<_, i64>(0))
+        .map(|bytes| u64::try_from(bytes).unwrap_or(0))?;
+    stats.oldest_seconds = connection
+        .query_row("SELECT min(aged_from) FROM delivery WHERE state < 4", (), |row| row.get::<_, Option<i64>>(0))?
+        .map(|oldest| now.since(Timestamp::from_micros(oldest)).as_secs());
+    Ok(stats)
+}

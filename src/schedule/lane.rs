@@ -1,0 +1,371 @@
+//! Lanes: whether an account's mail flows, and when to probe where it does not.
+//!
+//! ```text
+//!            delivered by a probe, or resumed by an operator
+//!   Open <------------------------------------------- Resting (rate, quota)
+//!    | ^                                                 ^ |  a probe refused: rests longer
+//!    | +---------------- Paused (connect, login, account, suspicion, operator)
+//!    +-- a refusal or trouble of the account ------------^    a probe refused: the next one later
+//! ```
+//! A lane that is not open lets one transaction through at a time, when its probe is due; paused by an operator, none.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ClientName, DeliveryId};
+use crate::time::Timestamp;
+
+/// An account's standing and what it rests on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lane {
+    /// Whether mail flows.
+    pub standing: Standing,
+    /// When the provider last took a message.
+    pub last_delivered: Option<Timestamp>,
+    /// Refusals that are not yet believed, since the provider last took a message.
+    pub suspicions: Vec<Suspicion>,
+    /// Whose message the last probe took.
+    pub last_probe: Option<ClientName>,
+}
+
+/// Whether an account's mail flows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// It flows.
+    Open,
+    /// The provider wants less for a while.
+    Resting(Stop),
+    /// Something is wrong with the account or the way to its host.
+    Paused(Stop),
+}
+
+/// Why a lane is not open, and when it is probed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// Since when.
+    pub since: Timestamp,
+    /// When one message may try; none where an operator paused the lane.
+    pub probe_at: Option<Timestamp>,
+    /// Why.
+    pub cause: Cause,
+    /// How many probes have failed.
+    pub failed_probes: u32,
+}
+
+/// Why a lane is not open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    /// Its kind, which decides when to probe.
+    pub kind: CauseKind,
+    /// What happened and what to do, in a sentence.
+    pub sentence: String,
+    /// What the provider answered, where it did.
+    pub reply: Option<String>,
+}
+
+/// The kinds of causes, each with its times between probes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CauseKind {
+    /// No connection, or no TLS.
+    Connect,
+    /// The login was refused.
+    Login,
+    /// The login failed for a reason that the provider calls temporary.
+    LoginLater,
+    /// The account or the tenant is refused.
+    Account,
+    /// Every message is refused with something not listed.
+    Suspicion,
+    /// Too much at a time or in a minute: a short rest.
+    Rate,
+    /// A quota of hours or a day is spent: a long rest.
+    Quota,
+    /// A person said so.
+    Operator,
+}
+
+/// An unlisted permanent refusal of one delivery.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspicion {
+    /// Whose message it was.
+    pub client: ClientName,
+    /// Which.
+    pub delivery: DeliveryId,
+}
+
+/// What an attempt, or a person, says about the account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The provider took a message.
+    Delivered,
+    /// The provider answered about this message or its recipients, so that connection and login are sound.
+    Answered,
+    /// The account cannot send for this reason.
+    Stopped(Cause),
+    /// An unlisted permanent refusal.
+    Suspected {
+        /// Of whose message.
+        suspicion: Suspicion,
+        /// With what.
+        reply: String,
+    },
+}
+
+/// What an event changed, for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing that anyone must be told.
+    None,
+    /// The lane has stopped: see its standing.
+    Stopped,
+    /// The lane is open again.
+    Resumed,
+}
+
+impl Default for Lane {
+    fn default() -> Self {
+        Self { standing: Standing::Open, last_delivered: None, suspicions: Vec::new(), last_probe: None }
+    }
+}
+
+impl Lane {
+    /// Why the lane is not open, where it is not.
+    pub fn stop(&self) -> Option<&Stop> {
+        match &self.standing {
+            Standing::Open => None,
+            Standing::Resting(stop) | Standing::Paused(stop) => Some(stop),
+        }
+    }
+
+    /// Takes in what came of a transaction that was claimed at `claimed`. Only one claimed since the lane stopped says
+    /// anything about the reason; those that were under way by then do not end a rest or count as failed probes.
+    pub fn note(&mut self, event: Event, claimed: Timestamp, now: Timestamp) -> Change {
+        if event == Event::Delivered {
+            self.last_delivered = Some(now);
+            self.suspicions.clear();
+        }
+        let cause = match event {
+            Event::Delivered | Event::Answered => return self.note_sound(event == Event::Delivered, claimed, now),
+            Event::Stopped(cause) => cause,
+            Event::Suspected { suspicion, reply } => match self.suspect(suspicion, reply) {
+                Some(cause) => cause,
+                None => return Change::None,
+            },
+        };
+        match self.stop() {
+            Some(stop) if stop.probe_at.is_none() => Change::None,
+            Some(stop) if claimed < stop.since => Change::None,
+            Some(stop) => {
+                let (since, failed_probes, same) =
+                    (stop.since, stop.failed_probes + 1, stop.cause.sentence == cause.sentence);
+                self.stand(Stop { since, probe_at: Some(now), cause, failed_probes }, now);
+                if same { Change::None } else { Change::Stopped }
+            }
+            None => {
+                self.stand(Stop { since: now, probe_at: Some(now), cause, failed_probes: 0 }, now);
+                Change::Stopped
+            }
+        }
+    }
+
+    /// A person opens the lane.
+    pub fn resume(&mut self) -> Change {
+        self.suspicions.clear();
+        match std::mem::replace(&mut self.standing, Standing::Open) {
+            Standing::Open => Change::None,
+            Standing::Resting(_) | Standing::Paused(_) => Change::Resumed,
+        }
+    }
+
+    /// A person closes the lane, until a person opens it.
+    pub fn pause(&mut self, now: Timestamp) -> Change {
+        let since = self.stop().map_or(now, |stop| stop.since);
+        let cause = Cause {
+            kind: CauseKind::Operator,
+            sentence: "An operator paused the account; `mailsluice account resume` opens it.".into(),
+            reply: None,
+        };
+        self.standing = Standing::Paused(Stop { since, probe_at: None, cause, failed_probes: 0 });
+        Change::Stopped
+    }
+
+    fn note_sound(&mut self, delivered: bool, claimed: Timestamp, now: Timestamp) -> Change {
+        let Some(stop) = self.stop() else { return Change::None };
+        if stop.probe_at.is_none() || claimed < stop.since {
+            return Change::None;
+        }
+        if delivered || matches!(stop.cause.kind, CauseKind::Connect | CauseKind::Login | CauseKind::LoginLater) {
+            return self.resume();
+        }
+        // The probe's own message was at fault, which says nothing of the account: the next one may try at once.
+        if let Standing::Resting(stop) | Standing::Paused(stop) = &mut self.standing {
+            stop.probe_at = Some(now);
+        }
+        Change::None
+    }
+
+    /// Notes the refusal; a cause to stop where too many messages of too many clients were refused like this.
+    fn suspect(&mut self, suspicion: Suspicion, reply: String) -> Option<Cause> {
+        if !self.suspicions.contains(&suspicion) && self.suspicions.len() < SUSPICIONS_KEPT {
+            self.suspicions.push(suspicion);
+        }
+        let several_clients = self.suspicions.iter().any(|one| one.client != self.suspicions[0].client);
+        let stopped_for_it = self.stop().is_some();
+        (stopped_for_it || several_clients && self.suspicions.len() >= SUSPICIONS_TO_STOP).then(|| Cause {
+            kind: CauseKind::Suspicion,
+            sentence:
+                "The provider refuses the mail of several clients in a way that is not known to be the messages' \
+                       fault: look at its reply, mend the account and run `mailsluice account resume`."
+                    .into(),
+            reply: Some(reply),
+        })
+    }
+
+    fn stand(&mut self, mut stop: Stop, now: Timestamp) {
+        stop.probe_at = Some(now.after(probe_delay(stop.cause.kind, stop.failed_probes)));
+        self.standing = match stop.cause.kind {
+            CauseKind::Rate | CauseKind::Quota => Standing::Resting(stop),
+            _ => Standing::Paused(stop),
+        };
+    }
+}
+
+/// How long after a failure the next probe goes out. Connecting is tried at least every 30 s; logins are not hammered,
+/// since a provider locks accounts that fail too often.
+fn probe_delay(kind: CauseKind, failed_probes: u32) -> Duration {
+    let steps: &[u64] = match kind {
+        CauseKind::Connect => &[1, 2, 5, 10, 20, 30],
+        CauseKind::Login | CauseKind::Account => &[15 * 60],
+        CauseKind::LoginLater | CauseKind::Suspicion => &[60, 5 * 60, 15 * 60],
+        CauseKind::Rate => &[10, 20, 40, 60],
+        CauseKind::Quota => &[15 * 60, 30 * 60, 60 * 60],
+        CauseKind::Operator => &[],
+    };
+    let index = (failed_probes as usize).min(steps.len().saturating_sub(1));
+    Duration::from_secs(steps.get(index).copied().unwrap_or(u64::MAX))
+}
+
+impl fmt::Display for CauseKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "connect",
+            Self::Login | Self::LoginLater => "login",
+            Self::Account => "account",
+            Self::Suspicion => "suspicion",
+            Self::Rate => "rate",
+            Self::Quota => "quota",
+            Self::Operator => "operator",
+        })
+    }
+}
+
+impl Standing {
+    /// The word that lists and logs use.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Resting(_) => "resting",
+            Self::Paused(_) => "paused",
+        }
+    }
+}
+
+/// So many unlisted refusals, of two clients or more, stop a lane.
+const SUSPICIONS_TO_STOP: usize = 5;
+/// More are not kept: the lane has stopped or has one client alone.
+const SUSPICIONS_KEPT: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::from_secs(secs)
+    }
+
+    fn cause(kind: CauseKind) -> Cause {
+        Cause { kind, sentence: format!("{kind}"), reply: None }
+    }
+
+    fn suspected(client: &str, delivery: i64) -> Event {
+        let suspicion = Suspicion { client: client.into(), delivery: DeliveryId(delivery) };
+        Event::Suspected { suspicion, reply: "554 no".into() }
+    }
+
+    fn probe_secs(lane: &Lane) -> i64 {
+        lane.stop().and_then(|stop| stop.probe_at).expect("a probe is due").as_micros() / 1_000_000
+    }
+
+    #[test]
+    fn connecting_is_probed_at_least_every_30_s() {
+        let mut lane = Lane::default();
+        let mut now = at(1000);
+        assert_eq!(lane.note(Event::Stopped(cause(CauseKind::Connect)), now, now), Change::Stopped);
+        for _ in 0..20 {
+            let next = at(probe_secs(&lane));
+            assert!(next > now && next.since(now) <= Duration::from_secs(30));
+            now = next;
+            assert_eq!(lane.note(Event::Stopped(cause(CauseKind::Connect)), now, now), Change::None, "told once");
+        }
+        assert_eq!(lane.note(Event::Answered, now, now), Change::Resumed);
+    }
+
+    #[test]
+    fn a_refused_login_waits_a_quarter_of_an_hour() {
+        let mut lane = Lane::default();
+        lane.note(Event::Stopped(cause(CauseKind::Login)), at(0), at(0));
+        assert_eq!(probe_secs(&lane), 900);
+    }
+
+    #[test]
+    fn what_was_under_way_when_the_lane_stopped_does_not_open_it() {
+        let mut lane = Lane::default();
+        lane.note(Event::Stopped(cause(CauseKind::Rate)), at(9), at(10));
+        assert_eq!(lane.note(Event::Delivered, at(8), at(11)), Change::None);
+        assert_eq!(lane.note(Event::Stopped(cause(CauseKind::Rate)), at(9), at(12)), Change::None);
+        assert_eq!(lane.stop().unwrap().failed_probes, 0);
+        assert_eq!(lane.note(Event::Delivered, at(20), at(21)), Change::Resumed);
+    }
+
+    #[test]
+    fn a_quota_is_not_proved_free_by_an_answer_alone() {
+        let mut lane = Lane::default();
+        lane.note(Event::Stopped(cause(CauseKind::Quota)), at(0), at(0));
+        assert_eq!(lane.note(Event::Answered, at(900), at(901)), Change::None);
+        assert_eq!(probe_secs(&lane), 901, "another message may try");
+        lane.note(Event::Stopped(cause(CauseKind::Quota)), at(901), at(902));
+        assert_eq!(probe_secs(&lane), 902 + 1800);
+    }
+
+    #[test]
+    fn five_suspicions_of_two_clients_stop_a_lane() {
+        let mut lane = Lane::default();
+        for delivery in 0..20 {
+            assert_eq!(lane.note(suspected("camera", delivery), at(0), at(0)), Change::None, "one broken camera");
+        }
+        assert_eq!(lane.note(suspected("form", 20), at(0), at(0)), Change::Stopped);
+        assert!(matches!(lane.standing, Standing::Paused(_)));
+        let mut lane = Lane::default();
+        for delivery in 0..4 {
+            lane.note(suspected(if delivery % 2 == 0 { "a" } else { "b" }, delivery), at(0), at(0));
+            lane.note(suspected("a", 0), at(0), at(0));
+        }
+        assert_eq!(lane.standing, Standing::Open, "four different ones are not five");
+        lane.note(Event::Delivered, at(1), at(1));
+        assert_eq!(lane.note(suspected("b", 9), at(2), at(2)), Change::None, "a delivery clears the slate");
+    }
+
+    #[test]
+    fn an_operator_s_pause_ends_by_an_operator_alone() {
+        let mut lane = Lane::default();
+        lane.pause(at(5));
+        assert_eq!(lane.note(Event::Delivered, at(6), at(7)), Change::None);
+        assert_eq!(lane.note(Event::Stopped(cause(CauseKind::Login)), at(6), at(7)), Change::None);
+        assert_eq!(lane.stop().unwrap().probe_at, None);
+        assert_eq!(lane.resume(), Change::Resumed);
+    }
+}

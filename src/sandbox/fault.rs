@@ -293,7 +293,7 @@ mod tests {
             if let Effect::Refuse(_, reply) = fault.effect() {
                 let (code, text) = reply.split_once(' ').unwrap();
                 let (status, _) = EnhancedStatus::split(text).unwrap_or_else(|| panic!("{fault}: {reply}"));
-                assert_eq!(code.parse::<u16>().unwrap() / 100, status.class.into(), "{fault}");
+                assert_eq!(code.parse::<u16>().unwrap() / 100, u16::from(status.class), "{fault}");
             }
         }
     }

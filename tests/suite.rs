@@ -1,3 +1,5 @@
 //! The integration tests, one binary: each module says what it shows.
 
+mod receive;
 mod session_scripts;
+mod support;

@@ -1,6 +1,8 @@
 //! The integration tests, one binary: each module says what it shows.
 
 mod queue_contract;
+mod queue_room;
+mod queue_sqlite;
 mod receive;
 mod session_scripts;
 mod support;

@@ -141,7 +141,9 @@ impl SqliteStore {
         let gap = i64::try_from(gap.as_micros()).unwrap_or(i64::MAX);
         self.connection
             .execute("UPDATE route_clock SET stopped = stopped + ?1 WHERE since IS NULL", [gap])
-            .and_then(|_| self.connection.execute("UPDATE charge SET ended = ?1 WHERE ended IS NULL", [now.as_micros()]))
+            .and_then(|_| {
+                self.connection.execute("UPDATE charge SET ended = ?1 WHERE ended IS NULL", [now.as_micros()])
+            })
             .and_then(|_| self.connection.execute("UPDATE charge SET ended = ?1 WHERE ended > ?1", [now.as_micros()]))
             .and_then(|_| enqueue::sweep_orphans(self))
             .map_err(failed)?;

@@ -9,7 +9,6 @@ use crate::config::{AccountConfig, Config};
 use crate::ids::{AccountName, MessageId};
 use crate::observe::Observer;
 use crate::observe::fate::Touched;
-use crate::provider::Counted;
 use crate::queue::record::{Operated, Operation};
 use crate::queue::{Queue, QueueStore, StoreError, Urgency, tend_clock};
 use crate::route::{self, Priority};
@@ -156,12 +155,8 @@ fn standing(
     let ledger = store.ledger(&account.login_key());
     let caps = account.caps.windows.iter().map(|cap| {
         let used = ledger.used(cap, now);
-        let counted = match cap.counted {
-            Counted::Messages => "messages",
-            Counted::Recipients => "recipients",
-        };
         let left = u64::from(limit(cap, Priority::Normal)).saturating_sub(used);
-        CapStanding { counted: counted.into(), cap: cap.to_string(), used, left }
+        CapStanding { counted: cap.counted.as_str().into(), cap: cap.to_string(), used, left }
     });
     let next_slot_in = match ledger.allowance(&account.caps, Priority::Normal, now) {
         Allowance::Now(_) => Some(0.0),

@@ -12,6 +12,16 @@ pub enum Counted {
     Recipients,
 }
 
+impl Counted {
+    /// The word that configuration and output use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Messages => "messages",
+            Self::Recipients => "recipients",
+        }
+    }
+}
+
 /// At most `count` of something in any window of this length, wherever the window starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cap {

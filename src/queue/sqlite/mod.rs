@@ -143,12 +143,7 @@ impl SqliteStore {
             .execute("UPDATE route_clock SET stopped = stopped + ?1 WHERE since IS NULL", [gap])
             .and_then(|_| self.connection.execute("UPDATE charge SET ended = ?1 WHERE ended IS NULL", [now.as_micros()]))
             .and_then(|_| self.connection.execute("UPDATE charge SET ended = ?1 WHERE ended > ?1", [now.as_micros()]))
-            .and_then(|_| {
-                self.connection.execute(
-                    "DELETE FROM chunk WHERE message IN (SELECT DISTINCT message FROM chunk EXCEPT SELECT id FROM message)",
-                    (),
-                )
-            })
+            .and_then(|_| enqueue::sweep_orphans(self))
             .map_err(failed)?;
         self.commit(now)?;
         self.load()

@@ -2,3 +2,4 @@
 
 mod architecture;
 mod session_scripts;
+mod support;

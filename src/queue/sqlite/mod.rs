@@ -54,6 +54,8 @@ pub struct SqliteStore {
     /// The time of the newest commit.
     newest: Timestamp,
     live_bytes: u64,
+    /// Rows changed on this connection before the transaction began.
+    changes_before: u64,
     ledgers: HashMap<LoginKey, Ledger>,
     clocks: HashMap<RouteName, RouteClock>,
     next_delivery: i64,
@@ -95,6 +97,7 @@ impl SqliteStore {
             place,
             newest,
             live_bytes: 0,
+            changes_before: 0,
             ledgers: HashMap::new(),
             clocks: HashMap::new(),
             next_delivery: 0,
@@ -141,7 +144,9 @@ impl SqliteStore {
         let gap = i64::try_from(gap.as_micros()).unwrap_or(i64::MAX);
         self.connection
             .execute("UPDATE route_clock SET stopped = stopped + ?1 WHERE since IS NULL", [gap])
-            .and_then(|_| self.connection.execute("UPDATE charge SET ended = ?1 WHERE ended IS NULL", [now.as_micros()]))
+            .and_then(|_| {
+                self.connection.execute("UPDATE charge SET ended = ?1 WHERE ended IS NULL", [now.as_micros()])
+            })
             .and_then(|_| self.connection.execute("UPDATE charge SET ended = ?1 WHERE ended > ?1", [now.as_micros()]))
             .and_then(|_| enqueue::sweep_orphans(self))
             .map_err(failed)?;
@@ -191,10 +196,21 @@ impl SqliteStore {
 impl QueueStore for SqliteStore {
     fn begin(&mut self) -> Result<(), StoreError> {
         self.checkpointer.health()?;
-        self.connection.execute_batch("BEGIN IMMEDIATE").map_err(failed)
+        self.connection.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute(())).map_err(failed)?;
+        self.changes_before = self.connection.total_changes();
+        Ok(())
     }
 
     fn commit(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        if self.connection.total_changes() == self.changes_before {
+            // Nothing to make durable, so nothing to wait for.
+            return self
+                .connection
+                .prepare_cached("COMMIT")
+                .and_then(|mut commit| commit.execute(()))
+                .map(|_| ())
+                .map_err(failed);
+        }
         self.newest = self.newest.max(now);
         self.connection
             .prepare_cached("UPDATE meta SET clock = ?1, live_bytes = ?2")
@@ -242,8 +258,8 @@ impl QueueStore for SqliteStore {
         claim::view(self, heads, now).map_err(failed)
     }
 
-    fn ledger(&mut self, login: &LoginKey) -> &Ledger {
-        self.ledgers.entry(login.clone()).or_default()
+    fn ledger(&self, login: &LoginKey) -> Option<&Ledger> {
+        self.ledgers.get(login)
     }
 
     fn claim(&mut self, request: &ClaimRequest<'_>, now: Timestamp) -> Result<Option<Claim>, StoreError> {

@@ -1,6 +1,6 @@
 //! What several of the integration tests stand on.
 
-pub mod daemon;
+pub(crate) mod daemon;
 
 use std::sync::Arc;
 

@@ -83,6 +83,10 @@ impl SqliteStore {
     /// [`OpenError`] says what is in the way and what to do.
     pub fn open(options: Options) -> Result<Self, OpenError> {
         let place = Place::take(&options.path, options.ephemeral)?;
+        if place.free_bytes().is_some_and(|free| free < TOO_LITTLE_TO_START) {
+            // The log, its index and the first transaction need room, or mail that waits could never leave.
+            place.free_ballast();
+        }
         let connection = connect(&options.path)?;
         let database = |error: rusqlite::Error| broken(&options.path, &error);
         let newest = connection
@@ -332,6 +336,9 @@ impl QueueStore for SqliteStore {
         operate::sweep(self, keep, ledger, now).map_err(failed)
     }
 }
+
+/// Octets that opening a queue may need: the index of the log and some pages.
+const TOO_LITTLE_TO_START: u64 = 1 << 20;
 
 /// A connection with the settings that all of them share; the first makes file and tables.
 fn connect(path: &Path) -> Result<Connection, OpenError> {

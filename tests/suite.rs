@@ -1,5 +1,6 @@
 //! The integration tests, one binary: each module says what it shows.
 
+mod architecture;
 mod queue_contract;
 mod queue_room;
 mod queue_sqlite;

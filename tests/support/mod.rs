@@ -1,5 +1,7 @@
 //! What several of the integration tests stand on.
 
+pub(crate) mod daemon;
+
 use std::sync::Arc;
 
 use mailsluice::config::{Config, QueueConfig};

@@ -87,14 +87,6 @@ impl Place {
         std::fs::remove_file(beside(&self.database, "ballast")).is_ok()
     }
 
-    /// Frees the ballast where the disk is so full that not even the log could be opened: what waits can go out all the
-    /// same.
-    pub(super) fn make_room_to_open(&self) {
-        if self.free_bytes().is_some_and(|free| free < ROOM_TO_OPEN) {
-            self.free_ballast();
-        }
-    }
-
     /// Octets of the write-ahead log's file.
     pub(super) fn log_bytes(&self) -> u64 {
         beside(&self.database, "wal").metadata().map_or(0, |metadata| metadata.len())
@@ -133,5 +125,3 @@ fn forgetful(magic: u64) -> Option<&'static str> {
 
 /// Enough for the claims and settlements of some thousand messages.
 const BALLAST: u64 = 4 << 20;
-/// Enough for the log's index and the first commits.
-const ROOM_TO_OPEN: u64 = 1 << 20;

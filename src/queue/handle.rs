@@ -31,10 +31,12 @@ struct Readers {
     permits: Arc<Semaphore>,
 }
 
+type Work = Box<dyn FnMut(&mut dyn QueueStore, Timestamp) -> Result<(), StoreError> + Send>;
+
 /// A piece of work for the writer. It may be done twice where the first transaction had no room.
 struct Job {
     urgency: Urgency,
-    work: Box<dyn FnMut(&mut dyn QueueStore, Timestamp) -> Result<(), StoreError> + Send>,
+    work: Work,
     done: oneshot::Sender<Result<(), StoreError>>,
 }
 

@@ -83,6 +83,10 @@ impl SqliteStore {
     /// [`OpenError`] says what is in the way and what to do.
     pub fn open(options: Options) -> Result<Self, OpenError> {
         let place = Place::take(&options.path, options.ephemeral)?;
+        if place.free_bytes().is_some_and(|free| free < TOO_LITTLE_TO_START) {
+            // The log, its index and the first transaction need room, or mail that waits could never leave.
+            place.free_ballast();
+        }
         let connection = connect(&options.path)?;
         let database = |error: rusqlite::Error| broken(&options.path, &error);
         let newest = connection
@@ -333,6 +337,9 @@ impl QueueStore for SqliteStore {
     }
 }
 
+/// Octets that opening a queue may need: the index of the log and some pages.
+const TOO_LITTLE_TO_START: u64 = 1 << 20;
+
 /// A connection with the settings that all of them share; the first makes file and tables.
 fn connect(path: &Path) -> Result<Connection, OpenError> {
     // SQLite would make it readable by whom the umask allows; its log and index take the mode of the database.
@@ -357,6 +364,7 @@ fn open_file(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update(None, "journal_size_limit", checkpoint::LOG_BYTES_AT_REST.cast_signed())?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "cache_size", -4096)?;
     connection.busy_timeout(Duration::from_secs(10))?;

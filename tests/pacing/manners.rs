@@ -43,7 +43,8 @@ impl Ending {
     /// Such an ending after `latency`, counted after a part of it.
     pub(super) fn after(self, claim: &Claim, latency: Duration, counted: Duration) -> Conduct {
         let counted = (!matches!(self, Self::NoSession | Self::NoLogin(..))).then_some(counted);
-        Conduct { latency, counted, report: self.report(claim), took_unsaid: self == Self::BreaksLate(true) }
+        let (unsure, took_unsaid) = (matches!(self, Self::BreaksLate(_)), self == Self::BreaksLate(true));
+        Conduct { latency, counted, report: self.report(claim), unsure, took_unsaid }
     }
 
     fn report(self, claim: &Claim) -> Report {

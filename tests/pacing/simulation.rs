@@ -233,7 +233,7 @@ impl Simulation {
         self.write(|store, now| {
             for name in config.account_names() {
                 let mut lane = store.lane(name)?;
-                let _ = lane.resume();
+                let _ = lane.resume(now);
                 store.set_lane(name, &lane)?;
             }
             tend_clock(store, &DEFAULT.into(), config.account_names(), now)?;

@@ -1,1 +1,396 @@
-//! .
+//! Builds every part from the configuration, starts it, and stops it in order.
+//!
+//! Start: queue, listeners, control socket, dispatcher; then readiness is told. Stop: listeners, sessions and transactions
+//! under way (for [`GRACE`] at most), then the queue.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use crate::config::{Config, ConfigErrors, ListenerConfig, OnUncertain, QueueConfig};
+use crate::control::desk::Desk;
+use crate::control::server::ControlServer;
+use crate::control::socket_path;
+use crate::deliver::dispatcher::Dispatcher;
+use crate::ids::{AccountName, MessageId};
+use crate::intake::Intake;
+use crate::observe::Observer;
+use crate::observe::fate::{Next, Uncertain};
+use crate::queue::record::Reclaimed;
+use crate::queue::sqlite::{Options, SqliteStore};
+use crate::queue::{OpenError, Queue, QueueReader, QueueStore, StoreError, Urgency, tend_clock};
+use crate::receive::{BindError, Listener, Settings, Shutdown, Stopper};
+use crate::route;
+use crate::schedule::verdict::horizon;
+use crate::time::{Clock, MonotonicClock, wall_clock};
+
+/// Why the daemon did not start, or stopped on its own.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The configuration is wrong.
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    /// The queue cannot be opened.
+    #[error("{0}")]
+    Open(#[from] OpenError),
+    /// The queue broke.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// An address cannot be listened on.
+    #[error("{0}")]
+    Bind(#[from] BindError),
+    /// The control socket cannot be made.
+    #[error("the control socket cannot be made: {0}")]
+    Control(std::io::Error),
+    /// Signals cannot be received.
+    #[error("signals cannot be received: {0}")]
+    Signals(std::io::Error),
+}
+
+/// The queue, opened for this process alone.
+pub struct Opened {
+    /// The handle.
+    pub queue: Queue,
+    /// By which all of it tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// The highest queue id given out.
+    pub newest: MessageId,
+    /// What was under way when the last process died.
+    pub reclaimed: Vec<Reclaimed>,
+}
+
+/// Opens the queue and takes up where the last process left off.
+///
+/// # Errors
+/// Where it cannot be opened or read.
+pub fn open_queue(settings: &QueueConfig, hold: &dyn Fn(&AccountName) -> bool) -> Result<Opened, AppError> {
+    let mut store = SqliteStore::open(Options {
+        path: settings.path.clone(),
+        max_bytes: settings.max_bytes,
+        min_free: settings.min_free,
+        ephemeral: settings.ephemeral,
+    })?;
+    let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::starting_after(store.newest()));
+    store.take_up(clock.now())?;
+    store.begin()?;
+    let reclaimed = store.reclaim(true, hold, clock.now())?;
+    store.commit(clock.now())?;
+    let newest = store.newest_id()?;
+    let mut readers: Vec<Box<dyn QueueReader>> = Vec::new();
+    for _ in 0..READERS {
+        readers.push(Box::new(store.reader()?));
+    }
+    let queue = Queue::start(Box::new(store), readers, Arc::clone(&clock));
+    Ok(Opened { queue, clock, newest, reclaimed })
+}
+
+/// The daemon, built and bound, about to run.
+pub struct App {
+    opened: Opened,
+    observer: Arc<Observer>,
+    config: watch::Sender<Arc<Config>>,
+    /// Where the configuration is read again from; none: it is not.
+    file: Option<PathBuf>,
+    intake: Arc<Intake>,
+    wake: Arc<Notify>,
+    bound: Vec<(ListenerConfig, Listener)>,
+    control: ControlServer,
+}
+
+impl App {
+    /// Opens the queue, binds all addresses and the control socket. `file` is read again on SIGHUP.
+    ///
+    /// # Errors
+    /// What is in the way, with what to do.
+    pub async fn build(config: Config, file: Option<&Path>) -> Result<Self, AppError> {
+        let observer = Arc::new(Observer::default());
+        let settings = config.clone();
+        let hold = move |account: &AccountName| {
+            settings.account(account).is_some_and(|account| account.on_uncertain == OnUncertain::Hold)
+        };
+        let opened = open_queue(&config.queue, &hold)?;
+        for reclaimed in &opened.reclaimed {
+            tell_reclaimed(&observer, reclaimed, hold(&reclaimed.account));
+        }
+        let mut bound = Vec::new();
+        for listener in &config.listeners {
+            bound.push((listener.clone(), Listener::bind(&listener.addresses)?));
+        }
+        let control = ControlServer::bind(&socket_path(&config.queue.path)).map_err(AppError::Control)?;
+        let wake = Arc::new(Notify::new());
+        let (config, current) = watch::channel(Arc::new(config));
+        let intake =
+            Intake::new(opened.queue.clone(), Arc::clone(&observer), current, Arc::clone(&wake), opened.newest);
+        Ok(Self {
+            opened,
+            observer,
+            config,
+            file: file.map(Path::to_owned),
+            intake: Arc::new(intake),
+            wake,
+            bound,
+            control,
+        })
+    }
+
+    /// The addresses that clients can connect to.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.bound.iter().flat_map(|(_, listener)| listener.addresses()).collect()
+    }
+
+    /// Runs until a signal says stop (SIGTERM, SIGINT) or the queue fails. SIGHUP reads the configuration again.
+    ///
+    /// # Errors
+    /// Where the queue failed.
+    pub async fn run(self) -> Result<(), AppError> {
+        let addresses: Vec<String> = self.addresses().iter().map(ToString::to_string).collect();
+        let Self { opened, observer, config, file, intake, wake, bound, control } = self;
+        let Opened { queue, clock, .. } = opened;
+        let mut signals = Signals::new().map_err(AppError::Signals)?;
+
+        warn_of_clock(&observer, clock.as_ref());
+        let accounts: Vec<AccountName> = config.borrow().account_names().cloned().collect();
+        queue
+            .write(Urgency::Work, move |store, now| tend_clock(store, &route::DEFAULT.into(), accounts.iter(), now))
+            .await?;
+        let desk = Desk {
+            queue: queue.clone(),
+            observer: Arc::clone(&observer),
+            config: config.subscribe(),
+            wake: Arc::clone(&wake),
+            resident: true,
+        };
+        let control = tokio::spawn(control.serve(Arc::new(desk)));
+        let housekeeping =
+            tokio::spawn(keep_house(queue.clone(), config.subscribe(), Arc::clone(&observer), Arc::clone(&wake)));
+        let (stop_dispatcher, stopping) = watch::channel(false);
+        let dispatcher = Dispatcher::new(queue.clone(), Arc::clone(&observer), config.subscribe(), Arc::clone(&wake));
+        let dispatcher = tokio::spawn(dispatcher.run(stopping, GRACE));
+        let mut listeners = Listeners {
+            intake,
+            observer: Arc::clone(&observer),
+            clock,
+            running: BTreeMap::new(),
+            tasks: JoinSet::new(),
+        };
+        for (settings, listener) in bound {
+            listeners.start(&config.borrow(), &settings, listener);
+        }
+        let waiting = queue.read(|reader, now| reader.stats(now)).await?;
+        observer.started(env!("CARGO_PKG_VERSION"), waiting.ready + waiting.deferred, &addresses.join(", "));
+        // Without a service manager that listens these do nothing.
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+
+        let failure = loop {
+            tokio::select! {
+                signal = signals.next() => match signal {
+                    Signal::Stop(name) => {
+                        observer.stopping(&format!("{name} received; what is under way has {} s to end", GRACE.as_secs()));
+                        break None;
+                    }
+                    Signal::Reload => reload(file.as_deref(), &config, &mut listeners, &observer),
+                },
+                failure = queue.failed() => {
+                    observer.alarm("queue_failed", &format!("the queue failed and the daemon stops; acknowledged mail is on disk, a restart recovers it: {failure}"));
+                    break Some(StoreError::Failed(failure));
+                }
+            }
+        };
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        let grace = if failure.is_some() { Duration::ZERO } else { GRACE };
+        listeners.stop(grace);
+        stop_dispatcher.send_replace(true);
+        let ended = async {
+            listeners.ended().await;
+            let _ = dispatcher.await;
+        };
+        let _ = tokio::time::timeout(grace + PARTING, ended).await;
+        control.abort();
+        let _ = control.await;
+        housekeeping.abort();
+        failure.map_or(Ok(()), |failure| Err(failure.into()))
+    }
+}
+
+/// The listeners that run, by their addresses.
+struct Listeners {
+    intake: Arc<Intake>,
+    observer: Arc<Observer>,
+    clock: Arc<dyn Clock>,
+    running: BTreeMap<Vec<SocketAddr>, Running>,
+    tasks: JoinSet<()>,
+}
+
+struct Running {
+    settings: watch::Sender<Arc<Settings>>,
+    stopper: Stopper,
+}
+
+impl Listeners {
+    fn start(&mut self, config: &Config, settings: &ListenerConfig, listener: Listener) {
+        let (sender, receiver) = watch::channel(settings_of(config, settings));
+        let (stopper, shutdown): (Stopper, Shutdown) = Stopper::new();
+        let (intake, observer, clock) = (Arc::clone(&self.intake), Arc::clone(&self.observer), Arc::clone(&self.clock));
+        self.tasks.spawn(listener.serve(receiver, intake, observer, clock, shutdown));
+        self.running.insert(settings.addresses.clone(), Running { settings: sender, stopper });
+    }
+
+    /// Goes over to another configuration: binds what is new first, so that a failure changes nothing.
+    fn change(&mut self, config: &Config) -> Result<(), String> {
+        let mut fresh = Vec::new();
+        for settings in &config.listeners {
+            if !self.running.contains_key(&settings.addresses) {
+                let listener = Listener::bind(&settings.addresses)
+                    .map_err(|error| format!("{error} (to move addresses between listeners, restart)"))?;
+                fresh.push((settings, listener));
+            }
+        }
+        self.running.retain(|addresses, running| {
+            let kept = config.listeners.iter().find(|settings| settings.addresses == *addresses);
+            match kept {
+                Some(settings) => drop(running.settings.send_replace(settings_of(config, settings))),
+                None => running.stopper.stop(GRACE),
+            }
+            kept.is_some()
+        });
+        for (settings, listener) in fresh {
+            self.start(config, settings, listener);
+        }
+        Ok(())
+    }
+
+    fn stop(&self, grace: Duration) {
+        self.running.values().for_each(|running| running.stopper.stop(grace));
+    }
+
+    async fn ended(&mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+fn settings_of(config: &Config, listener: &ListenerConfig) -> Arc<Settings> {
+    Arc::new(Settings { listener: listener.clone(), clients: config.clients.clone() })
+}
+
+/// Reads the configuration again; a bad one changes nothing and says so.
+fn reload(file: Option<&Path>, config: &watch::Sender<Arc<Config>>, listeners: &mut Listeners, observer: &Observer) {
+    let Some(file) = file else { return observer.reloaded("there is no configuration file to read again") };
+    let now = sd_notify::NotifyState::monotonic_usec_now();
+    let _ = now.map(|now| sd_notify::notify(&[sd_notify::NotifyState::Reloading, now]));
+    let current = Arc::clone(&config.borrow());
+    let outcome = Config::load(file).map_err(|errors| errors.to_string()).and_then(|fresh| {
+        let allowed = QueueConfig { max_age: fresh.queue.max_age, ..current.queue.clone() };
+        if fresh.queue != allowed {
+            return Err("of [queue] only max_age can change while the daemon runs: restart for the others".into());
+        }
+        listeners.change(&fresh)?;
+        Ok(fresh)
+    });
+    match outcome {
+        Ok(fresh) => {
+            config.send_replace(Arc::new(fresh));
+            observer.reloaded(&format!("{} was read again and counts from now on", file.display()));
+        }
+        Err(errors) => observer.alarm("bad_configuration", &format!("the configuration stays as it was: {errors}")),
+    }
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+}
+
+/// What goes by age: leases that ran out, history, charges.
+async fn keep_house(queue: Queue, config: watch::Receiver<Arc<Config>>, observer: Arc<Observer>, wake: Arc<Notify>) {
+    let mut tick = tokio::time::interval(HOUSEKEEPING);
+    loop {
+        tick.tick().await;
+        let settings = Arc::clone(&config.borrow());
+        let reclaiming = queue.write(Urgency::Work, {
+            let settings = Arc::clone(&settings);
+            move |store, now| store.reclaim(false, &|account| holds(&settings, account), now)
+        });
+        for reclaimed in reclaiming.await.unwrap_or_default() {
+            tell_reclaimed(&observer, &reclaimed, holds(&settings, &reclaimed.account));
+            wake.notify_one();
+        }
+        loop {
+            let ledger = horizon(settings.accounts.iter().flat_map(|account| &account.caps.windows));
+            let swept = queue.write(Urgency::Work, move |store, now| store.sweep(HISTORY, ledger, now)).await;
+            if !matches!(swept, Ok(1000..)) {
+                break;
+            }
+        }
+    }
+}
+
+fn holds(config: &Config, account: &AccountName) -> bool {
+    config.account(account).is_some_and(|account| account.on_uncertain == OnUncertain::Hold)
+}
+
+fn tell_reclaimed(observer: &Observer, reclaimed: &Reclaimed, hold: bool) {
+    let uncertain = Uncertain {
+        id: reclaimed.message,
+        client: &reclaimed.client,
+        account: &reclaimed.account,
+        reason: "the daemon stopped during the transaction",
+        next: if hold { Next::Hold } else { Next::Resend },
+    };
+    reclaimed.recipients.iter().for_each(|recipient| observer.uncertain(&uncertain, recipient));
+}
+
+/// Scheduling time never goes back; where the wall clock is behind it, somebody should know why dates differ.
+fn warn_of_clock(observer: &Observer, clock: &dyn Clock) {
+    let ahead = clock.now().since(wall_clock());
+    if ahead > Duration::from_secs(60) {
+        observer.alarm(
+            "clock",
+            &format!(
+                "the wall clock is {} behind the newest entry of the queue: scheduling goes on from there, dates are stamped by the wall clock",
+                crate::time::spoken(ahead)
+            ),
+        );
+    }
+}
+
+enum Signal {
+    Stop(&'static str),
+    Reload,
+}
+
+struct Signals {
+    hangup: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.hangup.recv() => Signal::Reload,
+            _ = self.interrupt.recv() => Signal::Stop("SIGINT"),
+            _ = self.terminate.recv() => Signal::Stop("SIGTERM"),
+        }
+    }
+}
+
+/// How long sessions and transactions under way have to end when the daemon stops.
+pub const GRACE: Duration = Duration::from_secs(30);
+/// What comes on top of the grace for goodbyes.
+const PARTING: Duration = Duration::from_secs(8);
+/// Readers beside the writer.
+const READERS: usize = 3;
+/// How often what goes by age is looked at.
+const HOUSEKEEPING: Duration = Duration::from_secs(60);
+/// How long what ended is kept for tracing.
+const HISTORY: Duration = Duration::from_secs(30 * 86_400);

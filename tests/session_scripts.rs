@@ -11,7 +11,7 @@
 //! | `R: bytes` | the client sends these bytes as they are; `\r`, `\n`, `\0` and `\xNN` as in Rust |
 //! | `R: N * bytes` | … N times |
 //! | `S: line` | the server's next line is this; `*` stands for any text |
-//! | `A: full`, `hops`, `sender`, `unavailable` | the answer to the next question |
+//! | `A: good`, `full`, `hops`, `sender`, `unavailable` | the answer to the next question; good unless it is said |
 //! | `M: from to,to protocol helo` | this message was handed over |
 //! | `\| line` | … and this is the next line of its content, with escapes; left out where only size counts |
 //! | `L: step from recipient reply` | this refusal was reported; `-` where something is not known; `*` as above |
@@ -40,7 +40,7 @@ struct Conversation {
     messages: VecDeque<(Handover, Vec<u8>)>,
     refusals: VecDeque<Refused>,
     chunks: Vec<Vec<u8>>,
-    answers: VecDeque<Refusal>,
+    answers: VecDeque<Option<Refusal>>,
     handed_over: i64,
     abandoned: usize,
     closed: bool,
@@ -107,7 +107,7 @@ impl Conversation {
     }
 
     fn answer(&mut self, question: Question) -> Answer {
-        if let Some(refusal) = self.answers.pop_front() {
+        if let Some(refusal) = self.answers.pop_front().flatten() {
             return Answer::Refused(refusal);
         }
         match question {
@@ -266,8 +266,9 @@ fn summary(handover: &Handover) -> String {
     format!("{} {} {protocol} {helo}", envelope.reverse_path, recipients.join(","))
 }
 
-fn refusal(name: &str) -> Refusal {
-    match name {
+fn refusal(name: &str) -> Option<Refusal> {
+    Some(match name {
+        "good" => return None,
         "full" => Refusal::Full,
         "hops" => Refusal::TooManyHops,
         "sender" => Refusal::SenderNotAllowed {
@@ -276,7 +277,7 @@ fn refusal(name: &str) -> Refusal {
         },
         "unavailable" => Refusal::Unavailable,
         other => panic!("no such refusal: {other}"),
-    }
+    })
 }
 
 fn raw(text: &str) -> Vec<u8> {

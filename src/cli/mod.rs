@@ -1,1 +1,124 @@
-//! .
+//! The command line: what can be typed, and what each command does and returns.
+//!
+//! Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 74 the queue failed; 75 somebody else has the queue; 78 the
+//! configuration is wrong (the last three after sysexits.h).
+
+mod account;
+mod check;
+mod queue;
+mod quickstart;
+mod reach;
+mod sandbox;
+mod serve;
+mod table;
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::app::AppError;
+use crate::observe::logging::{self, LogFormat, LogTarget};
+use crate::queue::OpenError;
+
+/// A mail relay for web sites and devices that cannot log in: it stores their mail, keeps to the provider's caps, and
+/// delivers through an authenticated account.
+#[derive(Debug, Parser)]
+#[command(name = "mailsluice", version, max_term_width = 110)]
+struct Arguments {
+    /// The configuration file
+    #[arg(long, global = true, default_value = "/etc/mailsluice/config.toml", value_name = "FILE")]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the relay. SIGHUP reads the configuration again; SIGTERM and SIGINT stop it within 40 s
+    Serve(serve::Serve),
+    /// Read the configuration and say everything that is wrong with it
+    Check,
+    /// Try it out: a stand-in for Microsoft 365 and the relay in front of it, with nothing else installed
+    Quickstart(quickstart::Quickstart),
+    /// Run the stand-in for smtp.office365.com alone, with a fault to rehearse if wanted
+    Sandbox(sandbox::SandboxCommand),
+    /// Look at the mail that waits, and decide about it
+    #[command(subcommand)]
+    Queue(queue::QueueCommand),
+    /// Look at the accounts, and open or close them
+    #[command(subcommand)]
+    Account(account::AccountCommand),
+}
+
+/// What a command ended with that is not success.
+#[derive(Debug)]
+enum Failure {
+    /// It failed, or was refused; the text says what and what to do.
+    Said(String),
+    /// The daemon's own reasons.
+    App(AppError),
+}
+
+impl From<AppError> for Failure {
+    fn from(error: AppError) -> Self {
+        Self::App(error)
+    }
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Said(_) => 1,
+            Self::App(AppError::Config(_)) => 78,
+            Self::App(AppError::Open(OpenError::Locked { .. })) => 75,
+            Self::App(AppError::Store(_) | AppError::Open(_)) => 74,
+            Self::App(_) => 1,
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Said(text) => text.clone(),
+            Self::App(error) => error.to_string(),
+        }
+    }
+}
+
+/// Runs the command that was typed.
+pub fn main() -> ExitCode {
+    let Arguments { config, command } = Arguments::parse();
+    let done = match command {
+        Command::Serve(serve) => serve.run(&config),
+        Command::Check => check::run(&config),
+        Command::Quickstart(quickstart) => quickstart.run(),
+        Command::Sandbox(sandbox) => sandbox.run(),
+        Command::Queue(command) => command.run(&config),
+        Command::Account(command) => command.run(&config),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let text = failure.text();
+            for line in text.lines() {
+                eprintln!("mailsluice: {line}");
+            }
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+/// A runtime for the daemon, or for a command that opens the queue itself.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Said(format!("threads cannot be started: {error}")))
+}
+
+/// Starts the log: JSON, or text where a person looks on.
+fn start_log(format: Option<LogFormat>) {
+    let text = std::io::stdout().is_terminal();
+    logging::start(format.unwrap_or(if text { LogFormat::Text } else { LogFormat::Json }), LogTarget::Stdout);
+}

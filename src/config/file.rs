@@ -9,7 +9,7 @@ use toml::de::DeTable;
 
 use super::problem::{ConfigErrors, Problem, Report};
 use super::table::{self, Table};
-use super::{AccountConfig, Config, account, client, listener, queue, value};
+use super::{AccountConfig, Config, QueueConfig, account, client, listener, queue, value};
 
 /// What a configuration means beside its text.
 #[derive(Clone, Debug)]
@@ -68,6 +68,20 @@ impl Config {
             _ => Err(report.into_errors(file)),
         }
     }
+}
+
+/// Where the queue of the configuration at `path` is, whatever else may be wrong with the file.
+///
+/// # Errors
+/// Where it cannot be read, or `queue.path` cannot be told from it.
+pub fn queue_path(path: &Path) -> Result<PathBuf, ConfigErrors> {
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| whole(&file, format!("a file that cannot be read: {error}"), "a configuration file"))?;
+    let parsed: toml::Table =
+        text.parse().map_err(|error: toml::de::Error| whole(&file, error.message().to_owned(), "well-formed TOML"))?;
+    let given = parsed.get("queue").and_then(|queue| queue.get("path")).and_then(toml::Value::as_str);
+    Ok(given.map_or(QueueConfig::default().path, |given| Surroundings::of(path).folder.join(given)))
 }
 
 /// What can be read; whole where nothing is reported.

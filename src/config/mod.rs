@@ -17,7 +17,7 @@ use secret::Secret;
 use table::{At, Table};
 
 pub use crate::provider::presets::TlsMode;
-pub use file::Surroundings;
+pub use file::{Surroundings, queue_path};
 pub use problem::{ConfigErrors, Problem};
 
 mod account;

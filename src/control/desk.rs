@@ -9,11 +9,10 @@ use crate::config::{AccountConfig, Config};
 use crate::ids::{AccountName, MessageId};
 use crate::observe::Observer;
 use crate::observe::fate::Touched;
-use crate::provider::Counted;
 use crate::queue::record::{Operated, Operation};
 use crate::queue::{Queue, QueueStore, StoreError, Urgency, tend_clock};
 use crate::route::{self, Priority};
-use crate::schedule::cap::{Allowance, limit};
+use crate::schedule::cap::{Allowance, Ledger, limit};
 use crate::schedule::lane::Change;
 use crate::time::Timestamp;
 
@@ -153,15 +152,12 @@ fn standing(
     now: Timestamp,
 ) -> Result<AccountStanding, StoreError> {
     let lane = store.lane(&account.name)?;
-    let ledger = store.ledger(&account.login_key());
+    let none = Ledger::default();
+    let ledger = store.ledger(&account.login_key()).unwrap_or(&none);
     let caps = account.caps.windows.iter().map(|cap| {
         let used = ledger.used(cap, now);
-        let counted = match cap.counted {
-            Counted::Messages => "messages",
-            Counted::Recipients => "recipients",
-        };
         let left = u64::from(limit(cap, Priority::Normal)).saturating_sub(used);
-        CapStanding { counted: counted.into(), cap: cap.to_string(), used, left }
+        CapStanding { counted: cap.counted.as_str().into(), cap: cap.to_string(), used, left }
     });
     let next_slot_in = match ledger.allowance(&account.caps, Priority::Normal, now) {
         Allowance::Now(_) => Some(0.0),

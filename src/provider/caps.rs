@@ -12,6 +12,16 @@ pub enum Counted {
     Recipients,
 }
 
+impl Counted {
+    /// The word that configuration and output use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Messages => "messages",
+            Self::Recipients => "recipients",
+        }
+    }
+}
+
 /// At most `count` of something in any window of this length, wherever the window starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cap {
@@ -32,8 +42,8 @@ impl fmt::Display for Cap {
             1 => write!(f, "{}/s", self.count),
             60 => write!(f, "{}/min", self.count),
             3600 => write!(f, "{}/h", self.count),
-            _ if secs % 3600 == 0 => write!(f, "{}/{}h", self.count, secs / 3600),
-            _ if secs % 60 == 0 => write!(f, "{}/{}min", self.count, secs / 60),
+            _ if secs.is_multiple_of(3600) => write!(f, "{}/{}h", self.count, secs / 3600),
+            _ if secs.is_multiple_of(60) => write!(f, "{}/{}min", self.count, secs / 60),
             _ => write!(f, "{}/{secs}s", self.count),
         }
     }

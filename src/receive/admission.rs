@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(admission.tally.borrow().by_address.values().collect::<Vec<_>>(), [&2]);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn room_comes_with_an_end_and_with_new_settings() {
         let admission = Admission::new();
         let settings = |most| Arc::new(Settings { listener: listener(most), clients: vec![] });
@@ -236,12 +236,12 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
         drop(seat);
-        waiting.await.unwrap();
+        tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap();
         let _seat = admission.sit();
         let waiting = waits(&admission);
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
         sender.send_replace(settings(2));
-        waiting.await.unwrap();
+        tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap();
     }
 }

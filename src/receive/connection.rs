@@ -233,6 +233,10 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::config::{Config, QueueConfig};
+    use crate::queue::record::{ListRequest, Listed};
+    use crate::queue::sqlite::{Options, SqliteStore};
+    use crate::queue::{Queue, QueueReader};
     use crate::receive::Stopper;
 
     /// Shows the time of the paused runtime.
@@ -244,10 +248,48 @@ mod tests {
         }
     }
 
+    /// What the intake has stored.
+    struct Kept {
+        queue: Queue,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Kept {
+        fn behind_an_intake(clock: Arc<dyn Clock>) -> (Self, Intake) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("queue.db");
+            let options = Options { path, max_bytes: 1 << 30, min_free: 0, ephemeral: true };
+            let store = SqliteStore::open(options).unwrap();
+            let reader = store.reader().unwrap();
+            let queue = Queue::start(Box::new(store), vec![Box::new(reader)], clock);
+            let config = Config { queue: QueueConfig::default(), listeners: vec![], clients: vec![], accounts: vec![] };
+            let (_, config) = tokio::sync::watch::channel(Arc::new(config));
+            let intake = Intake::new(queue.clone(), Arc::default(), config, Arc::default(), MessageId(0));
+            (Self { queue, _folder: folder }, intake)
+        }
+
+        async fn read<T: Send + 'static>(&self, read: fn(&mut dyn QueueReader, Timestamp) -> T) -> T {
+            self.queue.read(move |reader, now| Ok(read(reader, now))).await.unwrap()
+        }
+
+        async fn live_bytes(&self) -> u64 {
+            self.read(|reader, now| reader.stats(now).unwrap().live_bytes).await
+        }
+
+        /// The messages with their contents.
+        async fn messages(&self) -> Vec<(Listed, Vec<u8>)> {
+            self.read(|reader, now| {
+                let list = reader.list(&ListRequest { after: None, limit: 100, fate: None }, now).unwrap();
+                list.into_iter().map(|one| (one.clone(), reader.content(one.queue_id).unwrap().unwrap())).collect()
+            })
+            .await
+        }
+    }
+
     /// A client's end of a conversation.
     struct Client {
         stream: DuplexStream,
-        intake: Arc<Intake>,
+        kept: Kept,
         stopper: Stopper,
         task: JoinHandle<()>,
     }
@@ -255,14 +297,14 @@ mod tests {
     impl Client {
         async fn connect() -> Self {
             let (stream, server) = tokio::io::duplex(1 << 20);
-            let (intake, (stopper, shutdown)) = (Arc::new(Intake::default()), Stopper::new());
+            let clock = Arc::new(RuntimeClock(Instant::now()));
+            let ((kept, intake), (stopper, shutdown)) = (Kept::behind_an_intake(clock.clone()), Stopper::new());
             let peer = Peer { client: "camera".into(), priority: Priority::Low, address: [10, 0, 0, 5].into() };
             let policy = Policy { hostname: "relay.example".into(), max_message_size: 1 << 22, max_recipients: 10 };
-            let shared = intake.clone();
             let task = tokio::spawn(async move {
-                converse(server, peer, policy, &shared, &RuntimeClock(Instant::now()), shutdown).await;
+                converse(server, peer, policy, &intake, &Observer::default(), clock.as_ref(), shutdown).await;
             });
-            let mut client = Self { stream, intake, stopper, task };
+            let mut client = Self { stream, kept, stopper, task };
             assert_eq!(client.hear().await, "220 relay.example ESMTP ready\r\n");
             client
         }
@@ -295,11 +337,10 @@ mod tests {
         assert_eq!(client.hear().await, "");
         drop(client.stream);
         client.task.await.unwrap();
-        let kept = client.intake.kept();
-        let (submission, content) = &kept.messages[0];
-        assert_eq!(content, b"Subject: x\r\n\r\n.y\r\n");
-        assert_eq!((submission.client.as_str(), submission.priority), ("camera", Priority::Low));
-        assert!(heard.contains(&submission.id.to_string()));
+        let (listed, content) = &client.kept.messages().await[0];
+        assert!(content.ends_with(b"\r\n\r\n.y\r\n"), "{}", String::from_utf8_lossy(content));
+        assert_eq!((listed.client.as_str(), listed.priority), ("camera", Priority::Low));
+        assert!(heard.contains(&listed.queue_id.to_string()));
     }
 
     #[tokio::test(start_paused = true)]
@@ -308,24 +349,25 @@ mod tests {
         client.begin().await;
         client.say(b"Subject: x\r\n\r\n").await;
         client.say(&b"0123456789abcdef\r\n".repeat(20_000)).await;
-        while client.intake.kept().chunks.is_empty() {
-            tokio::task::yield_now().await;
-        }
+        while client.kept.live_bytes().await == 0 {}
         drop(client.stream);
         client.task.await.unwrap();
-        let kept = client.intake.kept();
-        assert!(kept.chunks.is_empty() && kept.messages.is_empty());
+        assert_eq!((client.kept.live_bytes().await, client.kept.messages().await), (0, vec![]));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_long_message_comes_out_whole() {
         let mut client = Client::connect().await;
         client.begin().await;
-        let content = [b"Subject: x\r\n\r\n".to_vec(), b"0123456789abcdef\r\n".repeat(60_000)].concat();
-        client.say(&content).await;
+        let body = b"0123456789abcdef\r\n".repeat(60_000);
+        client.say(b"Subject: x\r\n\r\n").await;
+        client.say(&body).await;
         client.say(b".\r\n").await;
         assert!(client.hear().await.starts_with("250 2.0.0 "));
-        assert!(client.intake.kept().messages[0].1 == content);
+        let (listed, content) = &client.kept.messages().await[0];
+        let (header, kept) = content.split_at(content.len() - body.len());
+        assert!(kept == body && header.ends_with(b"\r\n\r\n"));
+        assert_eq!(listed.size, content.len() as u64);
     }
 
     #[tokio::test(start_paused = true)]

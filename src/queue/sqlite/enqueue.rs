@@ -9,19 +9,31 @@ use crate::time::Timestamp;
 pub(super) fn append(store: &mut SqliteStore, message: MessageId, number: u32, chunk: &[u8]) -> Result<(), StoreError> {
     store
         .connection
-        .prepare_cached("INSERT OR REPLACE INTO chunk (message, number, bytes) VALUES (?1, ?2, ?3)")
+        .prepare_cached("INSERT INTO chunk (message, number, bytes) VALUES (?1, ?2, ?3)")
         .and_then(|mut statement| statement.execute((message.0, number, chunk)))
-        .map(|_| ())
-        .map_err(failed)
+        .map_err(failed)?;
+    store.live_bytes = store.live_bytes.saturating_add(chunk.len() as u64);
+    Ok(())
 }
 
 pub(super) fn abandon(store: &mut SqliteStore, message: MessageId) -> Result<(), StoreError> {
-    store
-        .connection
-        .prepare_cached("DELETE FROM chunk WHERE message = ?1 AND NOT EXISTS (SELECT 1 FROM message WHERE id = ?1)")
-        .and_then(|mut statement| statement.execute([message.0]))
-        .map(|_| ())
+    forget_chunks(store, "message = ?1 AND NOT EXISTS (SELECT 1 FROM message WHERE id = ?1)", [message.0])
         .map_err(failed)
+}
+
+/// Forgets the chunks whose messages never came to their end.
+pub(super) fn sweep_orphans(store: &mut SqliteStore) -> rusqlite::Result<()> {
+    forget_chunks(store, "message IN (SELECT DISTINCT message FROM chunk EXCEPT SELECT id FROM message)", ())
+}
+
+fn forget_chunks(store: &mut SqliteStore, which: &str, of: impl rusqlite::Params + Copy) -> rusqlite::Result<()> {
+    let octets: i64 = store
+        .connection
+        .prepare_cached(&format!("SELECT coalesce(sum(length(bytes)), 0) FROM chunk WHERE {which}"))?
+        .query_row(of, |row| row.get(0))?;
+    store.connection.prepare_cached(&format!("DELETE FROM chunk WHERE {which}"))?.execute(of)?;
+    store.live_bytes = store.live_bytes.saturating_sub(octets.cast_unsigned());
+    Ok(())
 }
 
 pub(super) fn enqueue(store: &mut SqliteStore, message: &NewMessage, now: Timestamp) -> Result<(), StoreError> {
@@ -30,7 +42,8 @@ pub(super) fn enqueue(store: &mut SqliteStore, message: &NewMessage, now: Timest
         store.write_clock(&message.route, super::RouteClock::default())?;
     }
     insert(store, message, now).map_err(failed)?;
-    store.live_bytes = store.live_bytes.saturating_add(message.size);
+    // Its chunks have been counted as they came.
+    store.live_bytes = store.live_bytes.saturating_add(message.head.len() as u64);
     Ok(())
 }
 

@@ -1,0 +1,100 @@
+//! `mailsluice account …`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Subcommand;
+
+use super::reach::{ask, print_json};
+use super::{Failure, table};
+use crate::control::request::{AccountStanding, Answer, Request};
+use crate::ids::AccountName;
+use crate::time::spoken;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AccountCommand {
+    /// How the accounts stand: open, resting or paused and why; caps used and left; when the next message may go
+    List {
+        /// JSON, for programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Send again, at once: after what paused the account is mended. What was put off is tried now
+    Resume {
+        /// The account
+        name: String,
+    },
+    /// Send nothing by this account until it is resumed
+    Pause {
+        /// The account
+        name: String,
+    },
+}
+
+impl AccountCommand {
+    pub(super) fn run(self, config: &Path) -> Result<(), Failure> {
+        match self {
+            Self::List { json } => list(config, json),
+            Self::Resume { name } => {
+                let Answer::Hastened(count) = ask(config, Request::Resume(AccountName::from(name.as_str())))? else {
+                    return Err(unexpected());
+                };
+                println!("{name}: open; {count} messages that were put off are tried now");
+                Ok(())
+            }
+            Self::Pause { name } => {
+                ask(config, Request::Pause(AccountName::from(name.as_str())))?;
+                println!("{name}: paused; its mail is kept until `mailsluice account resume {name}`");
+                Ok(())
+            }
+        }
+    }
+}
+
+fn unexpected() -> Failure {
+    Failure::Said("the daemon answered something else than was asked: is it of another version?".into())
+}
+
+fn list(config: &Path, json: bool) -> Result<(), Failure> {
+    let Answer::Accounts(accounts) = ask(config, Request::Accounts)? else { return Err(unexpected()) };
+    if json {
+        return print_json(&accounts);
+    }
+    let rows: Vec<Vec<String>> = accounts.iter().map(row).collect();
+    table::print(&["ACCOUNT", "STANDING", "HOST", "SENDING", "CAPS USED", "NEXT SLOT"], &rows);
+    for account in accounts.iter().filter(|account| account.cause.is_some()) {
+        println!();
+        println!("{}: {}", account.account, account.cause.as_deref().unwrap_or_default());
+        if let Some(reply) = &account.reply {
+            println!("  the provider said: {reply}");
+        }
+        let since = account.stopped_seconds.map(|seconds| spoken(Duration::from_secs(seconds))).unwrap_or_default();
+        let probe = match account.next_probe_in {
+            Some(seconds) => format!("one message tries in {}", spoken(Duration::from_secs(seconds))),
+            None => "nothing tries".into(),
+        };
+        println!("  for {since}; {probe}; at once: mailsluice account resume {}", account.account);
+    }
+    Ok(())
+}
+
+fn row(account: &AccountStanding) -> Vec<String> {
+    let caps: Vec<String> = account
+        .caps
+        .iter()
+        .map(|cap| format!("{} of {} {} ({} left)", cap.used, cap.cap, cap.counted, cap.left))
+        .collect();
+    let next = match account.next_slot_in {
+        Some(seconds) if seconds <= 0.0 => "now".into(),
+        Some(seconds) => format!("in {}", spoken(Duration::from_secs_f64(seconds))),
+        None => "after what is under way".into(),
+    };
+    vec![
+        account.account.to_string(),
+        account.standing.clone(),
+        account.host.clone(),
+        format!("{} of {}", account.sending, account.connections),
+        if caps.is_empty() { "none".into() } else { caps.join(", ") },
+        next,
+    ]
+}

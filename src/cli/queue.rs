@@ -1,0 +1,290 @@
+//! `mailsluice queue …`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Subcommand;
+
+use super::reach::{ask, print_json};
+use super::{Failure, table};
+use crate::control::request::{Answer, Request};
+use crate::ids::MessageId;
+use crate::observe::metrics::Counts;
+use crate::queue::record::{Fate, ListRequest, Listed, Operated, Operation, Shown, Stats};
+use crate::time::spoken;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum QueueCommand {
+    /// List messages, the oldest first: all that are not done, or those that stand as --fate says
+    List {
+        /// Only messages that stand like this
+        #[arg(long, value_enum)]
+        fate: Option<ListedFate>,
+        /// At most so many
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+        /// Those after this queue id, to go on where a page ended
+        #[arg(long, value_name = "ID")]
+        after: Option<MessageId>,
+        /// JSON, for programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Everything about a message but its content: recipients, attempts, replies
+    Show {
+        /// Its queue id
+        id: MessageId,
+        /// JSON, for programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Try now what waits or has failed
+    Retry {
+        /// Queue ids
+        #[arg(required_unless_present = "all")]
+        ids: Vec<MessageId>,
+        /// Everything that was put off
+        #[arg(long, conflicts_with = "ids")]
+        all: bool,
+    },
+    /// Do not try until released
+    Hold {
+        /// Queue ids
+        #[arg(required = true)]
+        ids: Vec<MessageId>,
+    },
+    /// Undo hold
+    Release {
+        /// Queue ids
+        #[arg(required = true)]
+        ids: Vec<MessageId>,
+    },
+    /// Give up what has not been delivered, and forget the content
+    Delete {
+        /// Queue ids
+        #[arg(required = true)]
+        ids: Vec<MessageId>,
+    },
+    /// Say what became of a message of which the relay does not know whether it was delivered
+    Settle {
+        /// Its queue id
+        id: MessageId,
+        /// What became of it
+        outcome: Settled,
+    },
+    /// How much there is, and how old
+    Stats {
+        /// JSON, for programs
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(super) enum Settled {
+    Delivered,
+    Failed,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(super) enum ListedFate {
+    Waiting,
+    Held,
+    Sending,
+    Uncertain,
+    Delivered,
+    Failed,
+    Expired,
+    Deleted,
+}
+
+impl QueueCommand {
+    pub(super) fn run(self, config: &Path) -> Result<(), Failure> {
+        match self {
+            Self::List { fate, limit, after, json } => list(config, fate, limit, after, json),
+            Self::Show { id, json } => show(config, id, json),
+            Self::Retry { all: true, .. } => retry_all(config),
+            Self::Retry { ids, .. } => operate(config, &ids, Operation::Retry),
+            Self::Hold { ids } => operate(config, &ids, Operation::Hold),
+            Self::Release { ids } => operate(config, &ids, Operation::Release),
+            Self::Delete { ids } => operate(config, &ids, Operation::Delete),
+            Self::Settle { id, outcome: Settled::Delivered } => operate(config, &[id], Operation::SettleDelivered),
+            Self::Settle { id, outcome: Settled::Failed } => operate(config, &[id], Operation::SettleFailed),
+            Self::Stats { json } => stats(config, json),
+        }
+    }
+}
+
+fn unexpected() -> Failure {
+    Failure::Said("the daemon answered something else than was asked: is it of another version?".into())
+}
+
+fn list(
+    config: &Path,
+    fate: Option<ListedFate>,
+    limit: u32,
+    after: Option<MessageId>,
+    json: bool,
+) -> Result<(), Failure> {
+    let fate = fate.map(|fate| match fate {
+        ListedFate::Waiting => Fate::Waiting,
+        ListedFate::Held => Fate::Held,
+        ListedFate::Sending => Fate::Sending,
+        ListedFate::Uncertain => Fate::Uncertain,
+        ListedFate::Delivered => Fate::Delivered,
+        ListedFate::Failed => Fate::Failed,
+        ListedFate::Expired => Fate::Expired,
+        ListedFate::Deleted => Fate::Deleted,
+    });
+    let limit = limit.clamp(1, 10_000);
+    let Answer::Listed(listed) = ask(config, Request::List(ListRequest { after, limit, fate }))? else {
+        return Err(unexpected());
+    };
+    if json {
+        return print_json(&listed);
+    }
+    if listed.is_empty() {
+        println!("nothing");
+        return Ok(());
+    }
+    let rows: Vec<Vec<String>> = listed.iter().map(row).collect();
+    table::print(&["QUEUE ID", "FATE", "CLIENT", "PRIORITY", "AGE", "SIZE", "FROM", "TO", "NEXT", "LAST REPLY"], &rows);
+    if let Some(last) = listed.last().filter(|_| listed.len() == limit as usize) {
+        println!("more: mailsluice queue list --after {}", last.queue_id);
+    }
+    Ok(())
+}
+
+fn row(listed: &Listed) -> Vec<String> {
+    let to = match listed.recipients {
+        0 | 1 => listed.to.clone(),
+        more => format!("{} +{}", listed.to, more - 1),
+    };
+    let next = match (listed.fate, listed.next_attempt_in) {
+        (Fate::Waiting, Some(seconds)) => format!("in {}", seconds_spoken(seconds)),
+        (Fate::Waiting, None) => "now".into(),
+        _ => String::new(),
+    };
+    vec![
+        listed.queue_id.to_string(),
+        listed.fate.as_str().into(),
+        listed.client.to_string(),
+        listed.priority.as_str().into(),
+        seconds_spoken(listed.age_seconds),
+        listed.size.to_string(),
+        listed.from.to_string(),
+        to,
+        next,
+        listed.last_reply.clone().unwrap_or_default(),
+    ]
+}
+
+fn seconds_spoken(seconds: u64) -> String {
+    spoken(Duration::from_secs(seconds))
+}
+
+fn show(config: &Path, id: MessageId, json: bool) -> Result<(), Failure> {
+    let Answer::Shown(shown) = ask(config, Request::Show(id))? else { return Err(unexpected()) };
+    let Some(shown) = shown else { return Err(unknown(id)) };
+    if json {
+        return print_json(&shown);
+    }
+    let Shown { listed, address, message_id, received, route, each, history } = *shown;
+    println!("{}  {}", listed.queue_id, listed.fate.as_str());
+    println!("received    {received} from {} ({address}), {} priority", listed.client, listed.priority.as_str());
+    println!("from        {}", listed.from);
+    println!("message-id  {message_id}");
+    println!("size        {} octets, route {route}, {} attempts", listed.size, listed.attempts);
+    if let Some(seconds) = listed.next_attempt_in {
+        println!("next        in {}", seconds_spoken(seconds));
+    }
+    println!();
+    let rows: Vec<Vec<String>> = each
+        .into_iter()
+        .map(|one| vec![one.address, one.fate.as_str().into(), one.attempts.to_string(), one.reply.unwrap_or_default()])
+        .collect();
+    table::print(&["RECIPIENT", "FATE", "ATTEMPTS", "LAST REPLY"], &rows);
+    if !history.is_empty() {
+        println!();
+        let rows: Vec<Vec<String>> = history
+            .into_iter()
+            .map(|one| {
+                let ago = format!("{} ago", seconds_spoken(one.ago_seconds));
+                vec![ago, one.account.to_string(), one.host, one.sentence, one.reply]
+            })
+            .collect();
+        table::print(&["ATTEMPT", "ACCOUNT", "HOST", "WHAT CAME OF IT", "REPLY"], &rows);
+    }
+    Ok(())
+}
+
+fn unknown(id: MessageId) -> Failure {
+    Failure::Said(format!("{id}: there is no such message; history is kept for 30 days"))
+}
+
+fn operate(config: &Path, ids: &[MessageId], operation: Operation) -> Result<(), Failure> {
+    let mut refused = Vec::new();
+    for id in ids {
+        let Answer::Operated(operated) = ask(config, Request::Operate { id: *id, operation })? else {
+            return Err(unexpected());
+        };
+        match operated {
+            Operated::Done { recipients, .. } => println!("{id}: done, {} recipients", recipients.len()),
+            Operated::Unknown => refused.push(unknown(*id).text()),
+            Operated::Busy => refused.push(format!("{id}: is being sent right now; try again in a moment")),
+            Operated::Nothing(why) => refused.push(format!("{id}: nothing to do: {why}")),
+        }
+    }
+    if refused.is_empty() { Ok(()) } else { Err(Failure::Said(refused.join("\n"))) }
+}
+
+fn retry_all(config: &Path) -> Result<(), Failure> {
+    let Answer::Hastened(count) = ask(config, Request::RetryAll)? else { return Err(unexpected()) };
+    println!("{count} messages that were put off are tried now");
+    Ok(())
+}
+
+fn stats(config: &Path, json: bool) -> Result<(), Failure> {
+    let answer = ask(config, Request::Stats)?;
+    let Answer::Stats { queue, since_start } = answer else { return Err(unexpected()) };
+    if json {
+        return print_json(&serde_json::json!({ "queue": queue, "since_start": since_start }));
+    }
+    print_stats(&queue);
+    if let Some(counts) = since_start {
+        println!();
+        print_counts(&counts);
+    }
+    Ok(())
+}
+
+fn print_stats(stats: &Stats) {
+    let oldest = stats.oldest_seconds.map_or_else(|| "-".into(), seconds_spoken);
+    let rows = [
+        ("ready", stats.ready.to_string()),
+        ("put off", stats.deferred.to_string()),
+        ("sending", stats.sending.to_string()),
+        ("on hold", stats.held.to_string()),
+        ("uncertain", stats.uncertain.to_string()),
+        ("failed", stats.failed.to_string()),
+        ("done (30 days)", stats.done.to_string()),
+        ("octets of mail", stats.live_bytes.to_string()),
+        ("oldest waits", oldest),
+    ];
+    let rows: Vec<Vec<String>> = rows.into_iter().map(|(name, value)| vec![name.into(), value]).collect();
+    table::print(&["QUEUE", ""], &rows);
+}
+
+fn print_counts(counts: &Counts) {
+    let rows = [
+        ("accepted", counts.accepted),
+        ("refused", counts.refused),
+        ("delivered", counts.delivered),
+        ("put off", counts.deferred),
+        ("failed", counts.failed),
+        ("uncertain", counts.uncertain),
+        ("alarms", counts.alarms),
+    ];
+    let rows: Vec<Vec<String>> = rows.into_iter().map(|(name, value)| vec![name.into(), value.to_string()]).collect();
+    table::print(&["SINCE START", ""], &rows);
+}

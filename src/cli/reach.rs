@@ -1,0 +1,55 @@
+//! How a command reaches the queue: through the daemon, or, only where none runs, by opening it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::{Notify, watch};
+
+use super::{Failure, runtime};
+use crate::app::{AppError, open_queue};
+use crate::config::{Config, OnUncertain, queue_path};
+use crate::control::desk::Desk;
+use crate::control::request::{Answer, Request};
+use crate::control::{client, socket_path};
+use crate::observe::Observer;
+use crate::observe::logging::{self, LogFormat, LogTarget};
+
+/// Asks, of the daemon or of the queue itself. What is refused is a failure.
+pub(super) fn ask(config: &Path, request: Request) -> Result<Answer, Failure> {
+    // The daemon may run with a configuration that has been spoilt since: all we need of it is where the queue is.
+    let database = queue_path(config).map_err(AppError::from)?;
+    let asked = client::ask(&socket_path(&database), &request);
+    let answer = match asked.map_err(|error| Failure::Said(error.to_string()))? {
+        Some(answer) => answer,
+        None => open_and_ask(config, &database, request)?,
+    };
+    match answer {
+        Answer::Refused(why) => Err(Failure::Said(why)),
+        answer => Ok(answer),
+    }
+}
+
+fn open_and_ask(config: &Path, database: &Path, request: Request) -> Result<Answer, Failure> {
+    if !database.exists() {
+        return Err(Failure::Said(format!("there is no daemon and no queue at {}", database.display())));
+    }
+    let settings = Config::load(config).map_err(AppError::from)?;
+    logging::start(LogFormat::Text, LogTarget::Stderr);
+    runtime()?.block_on(async {
+        let hold = |name: &crate::ids::AccountName| {
+            settings.account(name).is_some_and(|account| account.on_uncertain == OnUncertain::Hold)
+        };
+        let opened = open_queue(&settings.queue, &hold)?;
+        let (_sender, config) = watch::channel(Arc::new(settings.clone()));
+        let (observer, wake) = (Arc::new(Observer::default()), Arc::new(Notify::new()));
+        let desk = Desk { queue: opened.queue, observer, config, wake, resident: false };
+        Ok(desk.answer(request).await)
+    })
+}
+
+/// Prints an answer for a program.
+pub(super) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Said(error.to_string()))?;
+    println!("{text}");
+    Ok(())
+}

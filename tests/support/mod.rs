@@ -1,0 +1,50 @@
+//! What several of the integration tests stand on.
+
+pub(crate) mod daemon;
+
+use std::sync::Arc;
+
+use mailsluice::config::{Config, QueueConfig};
+use mailsluice::ids::MessageId;
+use mailsluice::intake::Intake;
+use mailsluice::queue::Queue;
+use mailsluice::queue::record::{ListRequest, Listed};
+use mailsluice::queue::sqlite::{Options, SqliteStore};
+use mailsluice::time::Clock;
+use tempfile::TempDir;
+
+/// A queue in a folder of its own, which goes with the value.
+pub(crate) struct TempQueue {
+    pub(crate) queue: Queue,
+    _folder: TempDir,
+}
+
+impl TempQueue {
+    pub(crate) fn start(clock: Arc<dyn Clock>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(options(&folder)).unwrap();
+        let reader = store.reader().unwrap();
+        Self { queue: Queue::start(Box::new(store), vec![Box::new(reader)], clock), _folder: folder }
+    }
+
+    /// A door into it.
+    pub(crate) fn intake(&self) -> Intake {
+        let config = Config { queue: QueueConfig::default(), listeners: vec![], clients: vec![], accounts: vec![] };
+        let (_, config) = tokio::sync::watch::channel(Arc::new(config));
+        Intake::new(self.queue.clone(), Arc::default(), config, Arc::default(), MessageId(0))
+    }
+
+    /// The messages that are not done, with their contents.
+    pub(crate) async fn messages(&self) -> Vec<(Listed, Vec<u8>)> {
+        let read = self.queue.read(|reader, now| {
+            let list = reader.list(&ListRequest { after: None, limit: 1000, fate: None }, now)?;
+            list.into_iter().map(|one| Ok((one.clone(), reader.content(one.queue_id)?.unwrap()))).collect()
+        });
+        read.await.unwrap()
+    }
+}
+
+/// A queue in this folder, wherever the folder lies, with much room.
+pub(crate) fn options(folder: &TempDir) -> Options {
+    Options { path: folder.path().join("queue.db"), max_bytes: 1 << 30, min_free: 0, ephemeral: true }
+}

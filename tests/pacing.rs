@@ -213,7 +213,7 @@ fn mail_that_is_put_off_expires_after_its_age_of_trying() {
     // Neither a fault of the account nor a daemon that is down lets it age.
     relay.provider = always(manners::QUOTA);
     relay.run(10 * DAY);
-    relay.crash(30 * DAY, relay.now().after(30 * DAY));
+    relay.crash(30 * DAY, None, relay.now().after(30 * DAY));
     relay.provider = always(LATER);
     relay.resume();
     relay.run(20 * HOUR);
@@ -223,18 +223,20 @@ fn mail_that_is_put_off_expires_after_its_age_of_trying() {
 }
 
 #[test]
-fn a_wall_clock_that_jumps_expires_and_stalls_nothing() {
-    for wall in [Timestamp::EPOCH, WALL.before(365 * DAY), WALL.after(3650 * DAY)] {
-        let mut relay = mailbox();
-        relay.provider = always(LATER);
-        relay.backlog("form", Normal, 40);
-        relay.run(MINUTE);
-        relay.crash(Duration::from_secs(1), wall);
-        relay.run(MINUTE);
-        relay.crash(Duration::from_secs(1), WALL);
-        relay.provider = always(Ending::Accepted);
-        relay.run(2 * HOUR);
-        assert_eq!(relay.count(Fate::Delivered), 40);
-        assert_eq!(relay.violation(), None);
+fn a_wall_clock_that_jumps_breaks_no_cap_and_expires_and_stalls_nothing() {
+    for wall in [Timestamp::EPOCH, WALL.before(365 * DAY), WALL.after(HOUR), WALL.after(3650 * DAY)] {
+        for boots in [None, Some(Duration::from_secs(9))] {
+            let mut relay = mailbox();
+            relay.backlog("form", Normal, 70);
+            relay.run(20 * ANSWERS_IN);
+            relay.crash(Duration::from_secs(1), boots, wall);
+            relay.provider = always(LATER);
+            relay.run(2 * MINUTE);
+            relay.crash(Duration::from_secs(1), boots, WALL);
+            relay.provider = always(Ending::Accepted);
+            relay.run(HOUR);
+            assert_eq!(relay.count(Fate::Delivered), 70);
+            assert_eq!(relay.violation(), None, "{wall} {boots:?}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use mailsluice::ids::{ClientName, LoginKey, MessageId};
 use mailsluice::message::sender::{SenderMode, SenderRule};
 use mailsluice::provider::{Cap, Caps, Counted, Provider};
 use mailsluice::queue::record::{Claim, Fate, NewMessage};
-use mailsluice::queue::sqlite::{Options, SqliteStore};
+use mailsluice::queue::sqlite::{Machine, Options, SqliteStore};
 use mailsluice::queue::{QueueReader, QueueStore, StoreError, tend_clock};
 use mailsluice::route::{DEFAULT, Priority};
 use mailsluice::schedule::attempt::{End, RcptResult};
@@ -92,6 +92,8 @@ pub(super) struct Simulation {
     /// Scheduling time less truth, in microseconds, in this process.
     ahead: i64,
     under_way: BTreeMap<(Timestamp, i64), Flight>,
+    /// When the machine was started.
+    booted: Timestamp,
     steps: u32,
     folder: TempDir,
 }
@@ -148,6 +150,7 @@ impl Simulation {
             fairness: Fairness::default(),
             ahead: 0,
             under_way: BTreeMap::new(),
+            booted: Timestamp::from_secs(1_799_999_000),
             steps: 0,
             folder,
         };
@@ -209,8 +212,9 @@ impl Simulation {
         }
     }
 
-    /// The process dies at once; after `down` another one starts and finds this wall clock.
-    pub(super) fn crash(&mut self, down: Duration, wall: Timestamp) {
+    /// The process dies at once; after `down` another one starts and finds this wall clock. With `boots` the machine goes
+    /// down as well, and takes that long to start it.
+    pub(super) fn crash(&mut self, down: Duration, boots: Option<Duration>, wall: Timestamp) {
         self.store = None;
         let killed = self.truth;
         for ((_, _), mut flight) in std::mem::take(&mut self.under_way) {
@@ -224,6 +228,10 @@ impl Simulation {
             self.deal(&flight, seen);
         }
         self.truth = self.truth.after(down);
+        if let Some(boots) = boots {
+            self.booted = self.truth;
+            self.truth = self.truth.after(boots);
+        }
         self.start(wall);
     }
 
@@ -274,7 +282,8 @@ impl Simulation {
         let (max_bytes, min_free) = (self.config.queue.max_bytes, self.config.queue.min_free);
         let mut store = SqliteStore::open(Options { path, max_bytes, min_free, ephemeral: true }).unwrap();
         self.ahead = wall.max(store.newest()).as_micros() - self.truth.as_micros();
-        store.take_up(self.now()).unwrap();
+        let machine = Machine { boot: self.booted.to_string(), up: self.truth.since(self.booted) };
+        store.take_up(self.now(), &machine).unwrap();
         self.store = Some(store);
         self.fairness = Fairness::default();
         let config = self.config.clone();

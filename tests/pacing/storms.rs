@@ -24,7 +24,7 @@ type Move = (Ending, u64, u64);
 enum Turn {
     Mail { client: usize, recipients: u32 },
     Pass { seconds: u64 },
-    Crash { down_millis: u64, wall: Timestamp },
+    Crash { down_millis: u64, boots: Option<u64>, wall: Timestamp },
     Resume,
 }
 
@@ -75,7 +75,8 @@ fn turns() -> impl Strategy<Value = Turn> {
         6 => (0..CLIENTS.len(), prop_oneof![3 => Just(1_u32), 1 => 2..12_u32])
             .prop_map(|(client, recipients)| Turn::Mail { client, recipients }),
         4 => prop_oneof![3 => 0..40_u64, 1 => 40..4000_u64].prop_map(|seconds| Turn::Pass { seconds }),
-        1 => (0..100_000_u64, walls()).prop_map(|(down_millis, wall)| Turn::Crash { down_millis, wall }),
+        1 => (0..100_000_u64, prop::option::of(0..60_u64), walls())
+            .prop_map(|(down_millis, boots, wall)| Turn::Crash { down_millis, boots, wall }),
         1 => Just(Turn::Resume),
     ]
 }
@@ -121,7 +122,9 @@ fn weather(storm: Storm) -> Simulation {
                 relay.accept(client, priority, recipients);
             }
             Turn::Pass { seconds } => relay.run(Duration::from_secs(seconds)),
-            Turn::Crash { down_millis, wall } => relay.crash(Duration::from_millis(down_millis), wall),
+            Turn::Crash { down_millis, boots, wall } => {
+                relay.crash(Duration::from_millis(down_millis), boots.map(Duration::from_secs), wall);
+            }
             Turn::Resume => relay.resume(),
         }
     }

@@ -1,4 +1,5 @@
 //! The integration tests, one binary: each module says what it shows.
 
+mod crash;
 mod session_scripts;
 mod support;

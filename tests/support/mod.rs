@@ -1,6 +1,8 @@
 //! What several of the integration tests stand on.
 
+pub mod client;
 pub mod daemon;
+pub mod scene;
 
 use std::sync::Arc;
 

@@ -12,7 +12,7 @@ use crate::observe::fate::Touched;
 use crate::queue::record::{Operated, Operation};
 use crate::queue::{Queue, QueueStore, StoreError, Urgency, tend_clock};
 use crate::route::{self, Priority};
-use crate::schedule::cap::{Allowance, limit};
+use crate::schedule::cap::{Allowance, Ledger, limit};
 use crate::schedule::lane::Change;
 use crate::time::Timestamp;
 
@@ -152,7 +152,8 @@ fn standing(
     now: Timestamp,
 ) -> Result<AccountStanding, StoreError> {
     let lane = store.lane(&account.name)?;
-    let ledger = store.ledger(&account.login_key());
+    let none = Ledger::default();
+    let ledger = store.ledger(&account.login_key()).unwrap_or(&none);
     let caps = account.caps.windows.iter().map(|cap| {
         let used = ledger.used(cap, now);
         let left = u64::from(limit(cap, Priority::Normal)).saturating_sub(used);

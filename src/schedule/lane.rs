@@ -201,9 +201,9 @@ impl Lane {
         if delivered || matches!(stop.cause.kind, CauseKind::Connect | CauseKind::Login | CauseKind::LoginLater) {
             return self.resume();
         }
-        // The probe's own message was at fault, which says nothing of the account: the next one may try at once.
+        // The probe's own message was at fault, which says nothing of the account: the next one may try soon.
         if let Standing::Resting(stop) | Standing::Paused(stop) = &mut self.standing {
-            stop.probe_at = Some(now);
+            stop.probe_at = Some(now.after(NEXT_PROBE));
         }
         Change::None
     }
@@ -274,6 +274,8 @@ impl Standing {
     }
 }
 
+/// How long after a probe that proved nothing the next one goes out.
+const NEXT_PROBE: Duration = Duration::from_secs(5);
 /// So many unlisted refusals, of two clients or more, stop a lane.
 const SUSPICIONS_TO_STOP: usize = 5;
 /// More are not kept: the lane has stopped or has one client alone.
@@ -336,8 +338,8 @@ mod tests {
         let mut lane = Lane::default();
         lane.note(Event::Stopped(cause(CauseKind::Quota)), at(0), at(0));
         assert_eq!(lane.note(Event::Answered, at(900), at(901)), Change::None);
-        assert_eq!(probe_secs(&lane), 901, "another message may try");
-        lane.note(Event::Stopped(cause(CauseKind::Quota)), at(901), at(902));
+        assert_eq!(probe_secs(&lane), 906, "another message may try");
+        lane.note(Event::Stopped(cause(CauseKind::Quota)), at(906), at(902));
         assert_eq!(probe_secs(&lane), 902 + 1800);
     }
 

@@ -215,8 +215,8 @@ impl Judge<'_> {
     }
 
     fn trouble(&self, trouble: &Trouble, verdict: &mut Verdict) -> (Outcome, String) {
+        // A session there was: it says nothing more of the account than any other answer.
         verdict.sentence = trouble.to_string();
-        verdict.event = None;
         if trouble.step != Step::FinalReply {
             return (self.put_off(0), trouble.to_string());
         }

@@ -9,13 +9,13 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// An open session with a relay.
-pub struct Session {
+pub(crate) struct Session {
     stream: BufReader<TcpStream>,
 }
 
 impl Session {
     /// Connects from this address of the loopback network, by which the relay tells its clients apart.
-    pub async fn open(relay: SocketAddr, from: Ipv4Addr) -> io::Result<Self> {
+    pub(crate) async fn open(relay: SocketAddr, from: Ipv4Addr) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         socket.bind(SocketAddr::new(IpAddr::V4(from), 0))?;
         let stream = socket.connect(relay).await?;
@@ -28,7 +28,7 @@ impl Session {
     }
 
     /// Sends one message; the reply that decided. An error means that the session broke and nobody knows.
-    pub async fn send(&mut self, message: &Numbered) -> io::Result<String> {
+    pub(crate) async fn send(&mut self, message: &Numbered) -> io::Result<String> {
         self.write(&format!("MAIL FROM:<{SENDER}>\r\nRCPT TO:<{RECIPIENT}>\r\nDATA\r\n")).await?;
         let replies = [self.reply().await?, self.reply().await?, self.reply().await?];
         if let Some(refusal) = replies.iter().find(|reply| !reply.starts_with(['2', '3'])) {
@@ -59,15 +59,15 @@ impl Session {
 
 /// A message of about a kilobyte, no two of which are alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Numbered(pub u32);
+pub(crate) struct Numbered(pub(crate) u32);
 
 impl Numbered {
-    pub fn content(self) -> String {
+    pub(crate) fn content(self) -> String {
         format!("From: {SENDER}\r\nTo: {RECIPIENT}\r\nSubject: Number {}\r\n\r\n{}", self.0, self.body())
     }
 
     /// Lines of which one in four begins with a dot.
-    pub fn body(self) -> String {
+    pub(crate) fn body(self) -> String {
         let mut random = fastrand::Rng::with_seed(u64::from(self.0));
         let line = |_| {
             let dot = if random.u8(..4) == 0 { "." } else { "" };
@@ -78,7 +78,7 @@ impl Numbered {
     }
 
     /// Which message this is, by its subject; panics where its body is not the one that was sent.
-    pub fn intact(delivery: &Delivery) -> Self {
+    pub(crate) fn intact(delivery: &Delivery) -> Self {
         let subject = delivery.subject.as_deref().unwrap_or_default();
         let number = subject.strip_prefix("Number ").and_then(|digits| digits.parse().ok());
         let number = Self(number.unwrap_or_else(|| panic!("a subject that nobody sent: {subject:?}")));
@@ -91,7 +91,7 @@ impl Numbered {
 }
 
 /// Offers messages at once from this many clients, one session each; panics unless all are accepted.
-pub async fn offer(relay: SocketAddr, clients: u8, messages: impl IntoIterator<Item = Numbered>) {
+pub(crate) async fn offer(relay: SocketAddr, clients: u8, messages: impl IntoIterator<Item = Numbered>) {
     let mut shares = vec![Vec::new(); usize::from(clients)];
     messages.into_iter().enumerate().for_each(|(index, message)| shares[index % usize::from(clients)].push(message));
     let mut sessions = tokio::task::JoinSet::new();
@@ -109,7 +109,7 @@ pub async fn offer(relay: SocketAddr, clients: u8, messages: impl IntoIterator<I
     }
 }
 
-pub const SENDER: &str = "shop@example.org";
-pub const RECIPIENT: &str = "you@example.com";
+pub(crate) const SENDER: &str = "shop@example.org";
+pub(crate) const RECIPIENT: &str = "you@example.com";
 /// So that a relay that hangs fails the test.
 const PATIENCE: Duration = Duration::from_secs(60);

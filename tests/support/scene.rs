@@ -14,14 +14,14 @@ use super::client::{Numbered, offer};
 use super::daemon::{Daemon, Site};
 
 /// What a relay's `[[account]]` and the provider behind it are.
-pub struct Script<'a> {
-    pub sandbox: SandboxConfig,
+pub(crate) struct Script<'a> {
+    pub(crate) sandbox: SandboxConfig,
     /// The table of the account's `caps`.
-    pub caps: &'a str,
+    pub(crate) caps: &'a str,
     /// Further keys of the account.
-    pub account: &'a str,
+    pub(crate) account: &'a str,
     /// Further keys of the queue.
-    pub queue: &'a str,
+    pub(crate) queue: &'a str,
 }
 
 impl Default for Script<'_> {
@@ -33,16 +33,16 @@ impl Default for Script<'_> {
 }
 
 /// A provider and a relay's folder.
-pub struct Scene {
-    pub sandbox: Sandbox,
-    pub site: Site,
+pub(crate) struct Scene {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) site: Site,
     /// Where the relay listens, however often it is started.
-    pub relay: SocketAddr,
-    pub runtime: Runtime,
+    pub(crate) relay: SocketAddr,
+    pub(crate) runtime: Runtime,
 }
 
 impl Scene {
-    pub fn set(script: Script<'_>) -> Self {
+    pub(crate) fn set(script: Script<'_>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let relay = free_address();
         let password = script.sandbox.password.expose_secret().to_owned();
@@ -62,17 +62,17 @@ impl Scene {
         Self { sandbox, site, relay, runtime }
     }
 
-    pub fn serve(&self) -> Daemon {
+    pub(crate) fn serve(&self) -> Daemon {
         self.site.serve()
     }
 
     /// Offers these messages from five clients at once; all must be accepted.
-    pub fn offer(&self, messages: std::ops::Range<u32>) {
+    pub(crate) fn offer(&self, messages: std::ops::Range<u32>) {
         self.runtime.block_on(offer(self.relay, 5, messages.map(Numbered)));
     }
 
     /// Waits, for a minute at most, until the provider has taken so many.
-    pub fn wait_for(&self, deliveries: usize) -> Vec<Arc<Delivery>> {
+    pub(crate) fn wait_for(&self, deliveries: usize) -> Vec<Arc<Delivery>> {
         let waiting = async { tokio::time::timeout(MINUTE, self.sandbox.wait_for(deliveries)).await };
         self.runtime.block_on(waiting).unwrap_or_else(|_| {
             panic!("of {deliveries} messages the provider took these in a minute: {:?}", self.sandbox.counters())
@@ -80,7 +80,7 @@ impl Scene {
     }
 
     /// Runs a command that must succeed; what it printed.
-    pub fn command(&self, arguments: &[&str]) -> String {
+    pub(crate) fn command(&self, arguments: &[&str]) -> String {
         let output = self.site.run(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
@@ -88,7 +88,7 @@ impl Scene {
 }
 
 /// The shared object that gives a process another clock (Debian's `faketime`).
-pub fn in_1970(command: &mut Command) {
+pub(crate) fn in_1970(command: &mut Command) {
     let library = std::fs::read_dir("/usr/lib").unwrap().filter_map(Result::ok);
     let library = library.map(|entry| entry.path().join("faketime/libfaketimeMT.so.1")).find(|path| path.exists());
     command

@@ -54,6 +54,8 @@ pub struct SqliteStore {
     /// The time of the newest commit.
     newest: Timestamp,
     live_bytes: u64,
+    /// Rows changed on this connection before the transaction began.
+    changes_before: u64,
     ledgers: HashMap<LoginKey, Ledger>,
     clocks: HashMap<RouteName, RouteClock>,
     next_delivery: i64,
@@ -81,6 +83,10 @@ impl SqliteStore {
     /// [`OpenError`] says what is in the way and what to do.
     pub fn open(options: Options) -> Result<Self, OpenError> {
         let place = Place::take(&options.path, options.ephemeral)?;
+        if place.free_bytes().is_some_and(|free| free < TOO_LITTLE_TO_START) {
+            // The log, its index and the first transaction need room, or mail that waits could never leave.
+            place.free_ballast();
+        }
         let connection = connect(&options.path)?;
         let database = |error: rusqlite::Error| broken(&options.path, &error);
         let newest = connection
@@ -95,6 +101,7 @@ impl SqliteStore {
             place,
             newest,
             live_bytes: 0,
+            changes_before: 0,
             ledgers: HashMap::new(),
             clocks: HashMap::new(),
             next_delivery: 0,
@@ -193,10 +200,21 @@ impl SqliteStore {
 impl QueueStore for SqliteStore {
     fn begin(&mut self) -> Result<(), StoreError> {
         self.checkpointer.health()?;
-        self.connection.execute_batch("BEGIN IMMEDIATE").map_err(failed)
+        self.connection.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute(())).map_err(failed)?;
+        self.changes_before = self.connection.total_changes();
+        Ok(())
     }
 
     fn commit(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        if self.connection.total_changes() == self.changes_before {
+            // Nothing to make durable, so nothing to wait for.
+            return self
+                .connection
+                .prepare_cached("COMMIT")
+                .and_then(|mut commit| commit.execute(()))
+                .map(|_| ())
+                .map_err(failed);
+        }
         self.newest = self.newest.max(now);
         self.connection
             .prepare_cached("UPDATE meta SET clock = ?1, live_bytes = ?2")
@@ -244,8 +262,8 @@ impl QueueStore for SqliteStore {
         claim::view(self, heads, now).map_err(failed)
     }
 
-    fn ledger(&mut self, login: &LoginKey) -> &Ledger {
-        self.ledgers.entry(login.clone()).or_default()
+    fn ledger(&self, login: &LoginKey) -> Option<&Ledger> {
+        self.ledgers.get(login)
     }
 
     fn claim(&mut self, request: &ClaimRequest<'_>, now: Timestamp) -> Result<Option<Claim>, StoreError> {
@@ -319,6 +337,9 @@ impl QueueStore for SqliteStore {
     }
 }
 
+/// Octets that opening a queue may need: the index of the log and some pages.
+const TOO_LITTLE_TO_START: u64 = 1 << 20;
+
 /// A connection with the settings that all of them share; the first makes file and tables.
 fn connect(path: &Path) -> Result<Connection, OpenError> {
     // SQLite would make it readable by whom the umask allows; its log and index take the mode of the database.
@@ -343,6 +364,7 @@ fn open_file(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update(None, "journal_size_limit", checkpoint::LOG_BYTES_AT_REST.cast_signed())?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "cache_size", -4096)?;
     connection.busy_timeout(Duration::from_secs(10))?;

@@ -189,7 +189,7 @@ impl Harness {
     pub(crate) fn used(&mut self, login: &str, counted: Counted) -> u64 {
         let now = self.now;
         let cap = Cap { counted, count: 1000, window: Duration::from_secs(3600) };
-        self.write(|store, _| Ok(store.ledger(&LoginKey(login.into())).used(&cap, now)))
+        self.write(|store, _| Ok(store.ledger(&LoginKey(login.into())).map_or(0, |ledger| ledger.used(&cap, now))))
     }
 
     pub(crate) fn fates(&mut self, id: i64) -> Vec<Fate> {
@@ -284,6 +284,7 @@ pub(crate) fn settlement(outcomes: Vec<Outcome>) -> Settlement {
         charge: Charge::Kept,
         doubt: None,
         wakes_doubted: false,
+        in_history: true,
         host: "smtp.example.net".into(),
         sentence: "Something happened.".into(),
     }

@@ -1,6 +1,7 @@
 //! Promises 3 and 4: claims are exclusive, and made only where the caps leave room.
 
 use mailsluice::queue::record::Fate;
+use mailsluice::schedule::cap::Ledger;
 use mailsluice::schedule::verdict::{Charge, Outcome};
 
 use super::*;
@@ -32,7 +33,7 @@ pub(crate) fn a_late_settlement_writes_nothing_but_the_end_of_its_charge(new: &F
     assert_eq!((queue.fates(1), queue.stats()), (vec![Fate::Sending], before));
     assert!(queue.content(1).is_some());
     assert_eq!(queue.used("user@host", Counted::Messages), 1);
-    assert_eq!(queue.store().ledger(&LoginKey("user@host".into())).under_way(), 0);
+    assert_eq!(queue.store().ledger(&LoginKey("user@host".into())).map_or(0, Ledger::under_way), 0);
     // The one that holds it now is not disturbed; and once it is settled, the late one is late again.
     let deferral = vec![deferred(&queue, 600)];
     assert_eq!(queue.settle(&current, &settlement(deferral)), Settled::Written { waiting: 1, attempts: 2 });
@@ -125,7 +126,7 @@ pub(crate) fn a_charge_that_a_crash_left_open_ends_at_the_opening(new: &Factory)
     queue.claim(&by).unwrap();
     queue.pass(100_000);
     queue.crash();
-    assert_eq!(queue.store().ledger(&LoginKey("user@host".into())).under_way(), 0);
+    assert_eq!(queue.store().ledger(&LoginKey("user@host".into())).map_or(0, Ledger::under_way), 0);
     assert_eq!(queue.reclaim(true, false), 1);
     queue.pass(1800);
     assert!(queue.claim(&by).is_none());

@@ -3,6 +3,7 @@
 use mailsluice::ids::{LoginKey, MessageId};
 use mailsluice::queue::record::{Fate, Operation};
 use mailsluice::queue::{Full, StoreError};
+use mailsluice::schedule::cap::Ledger;
 use mailsluice::schedule::verdict::Outcome;
 use mailsluice::time::Timestamp;
 
@@ -40,7 +41,7 @@ pub(crate) fn what_was_undone_or_cut_off_never_was(new: &Factory) {
         assert_eq!(queue.stats(), before);
         assert_eq!(queue.fates(2), []);
         assert_eq!(queue.used("user@host", Counted::Messages), 0);
-        assert_eq!(queue.store().ledger(&LoginKey("user@host".into())).under_way(), 0);
+        assert_eq!(queue.store().ledger(&LoginKey("user@host".into())).map_or(0, Ledger::under_way), 0);
         // Its numbers are free again, and there is room for what it would have held.
         queue.enqueue(&mail(2, &["b"]));
         assert_eq!(queue.attempt(Outcome::Delivered).message, MessageId(1));

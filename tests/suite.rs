@@ -1,8 +1,9 @@
 //! The integration tests, one binary: each module says what it shows.
 
 mod crash;
-mod queue_contract;
+mod pacing_wire;
 mod receive;
 mod session_scripts;
 mod support;
 mod traps;
+mod uncertain;

@@ -1,6 +1,8 @@
 //! What several of the integration tests stand on.
 
+pub(crate) mod client;
 pub(crate) mod daemon;
+pub(crate) mod scene;
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! What several of the integration tests stand on.
 
 pub mod daemon;
+pub(crate) mod relay;
 
 use std::sync::Arc;
 

@@ -1,8 +1,13 @@
 //! What several of the integration tests stand on.
 
+<<<<<<< HEAD
 pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod scene;
+=======
+pub mod daemon;
+pub(crate) mod relay;
+>>>>>>> clients
 
 use std::sync::Arc;
 

@@ -2,6 +2,7 @@
 
 mod architecture;
 mod pacing;
+mod queue_broken_disk;
 mod queue_contract;
 mod queue_room;
 mod queue_sqlite;

@@ -1,6 +1,7 @@
 //! What several of the integration tests stand on.
 
 pub(crate) mod daemon;
+pub(crate) mod eio;
 
 use std::sync::Arc;
 

@@ -181,8 +181,9 @@ impl SqliteStore {
     fn load(&mut self) -> Result<(), StoreError> {
         let one = |sql: &str| self.connection.query_row(sql, (), |row| row.get::<_, i64>(0)).map_err(failed);
         self.live_bytes = u64::try_from(one("SELECT live_bytes FROM meta")?).unwrap_or(0);
-        self.next_delivery = one("SELECT coalesce(max(id), 0) + 1 FROM delivery")?;
-        self.next_charge = one("SELECT coalesce(max(id), 0) + 1 FROM charge")?;
+        // Never back: a number that was given out and undone may still be known to whoever had it.
+        self.next_delivery = one("SELECT coalesce(max(id), 0) + 1 FROM delivery")?.max(self.next_delivery);
+        self.next_charge = one("SELECT coalesce(max(id), 0) + 1 FROM charge")?.max(self.next_charge);
         self.clocks = self.load_clocks().map_err(failed)?;
         self.ledgers = ledger::load(&self.connection).map_err(failed)?;
         Ok(())

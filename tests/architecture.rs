@@ -59,6 +59,41 @@ fn no_file_names_the_host_of_a_package_registry() {
 }
 
 #[test]
+fn the_documents_name_what_is_there() {
+    let mut checked = 0;
+    for document in ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md"] {
+        let text = std::fs::read_to_string(root().join(document)).unwrap();
+        for quoted in text.split('`').skip(1).step_by(2) {
+            let path = quoted.split([' ', ':']).next().unwrap_or(quoted);
+            let inside = ["src/", "tests/", "config/"].iter().any(|folder| path.starts_with(folder));
+            let module = path.contains('/') && path.ends_with(".rs");
+            if inside || module {
+                let found = root().join(path).exists() || root().join("src").join(path).exists();
+                assert!(found, "{document} names {path}, which is not there");
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 40, "looked at {checked} paths only");
+}
+
+#[test]
+fn every_event_and_dependency_is_explained() {
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let fates = std::fs::read_to_string(root().join("src/observe/fate.rs")).unwrap();
+    let events: Vec<&str> = fates.split("event = \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(events.len() > 15, "{events:?}");
+    for event in events.iter().chain(&["held", "released", "deleted"]) {
+        assert!(text.contains(&format!("\n| `{event}` | ")), "the table of log events lacks {event}");
+    }
+    let rows: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next()).collect();
+    for name in dependencies() {
+        let named = |row: &&str| row.split(", ").any(|part| part.replace('-', "_") == name);
+        assert!(rows.iter().any(|row| named(&row)), "the table of dependencies lacks {name}");
+    }
+}
+
+#[test]
 fn made_up_violations_are_seen() {
     let floors = Floors::of_the_crate();
     let seen = |path: &str, text: &str| {

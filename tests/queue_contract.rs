@@ -18,6 +18,7 @@ use mailsluice::time::Timestamp;
 mod ages;
 mod claims;
 mod keeping;
+mod model;
 
 mod operations;
 mod reading;
@@ -87,6 +88,9 @@ holds_for! { sqlite:
         a_message_is_shown_with_its_recipients_and_history
         stats_count_deliveries_by_state
         what_waits_is_seen_by_flow
+    }
+    model {
+        any_course_of_events_agrees_with_the_model
     }
 }
 

@@ -3,6 +3,8 @@
 mod architecture;
 mod pacing;
 mod queue_contract;
+mod queue_room;
+mod queue_sqlite;
 mod receive;
 mod session_scripts;
 mod support;

@@ -1,13 +1,9 @@
 //! What several of the integration tests stand on.
 
-<<<<<<< HEAD
 pub(crate) mod client;
 pub(crate) mod daemon;
-pub(crate) mod scene;
-=======
-pub mod daemon;
 pub(crate) mod relay;
->>>>>>> clients
+pub(crate) mod scene;
 
 use std::sync::Arc;
 

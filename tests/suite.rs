@@ -1,5 +1,6 @@
 //! The integration tests, one binary: each module says what it shows.
 
+mod clock;
 mod crash;
 mod pacing_wire;
 mod receive;

@@ -92,6 +92,13 @@ impl Clock for MonotonicClock {
     }
 }
 
+/// How long this machine has been up, without the time it was suspended: what no step of the wall clock changes, and by
+/// which the monotonic clock of a process runs.
+pub fn since_boot() -> Duration {
+    let up = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Duration::new(u64::try_from(up.tv_sec).unwrap_or(0), u32::try_from(up.tv_nsec).unwrap_or(0))
+}
+
 /// A clock that a test sets by hand.
 #[derive(Debug)]
 pub struct ManualClock(Mutex<Timestamp>);

@@ -8,7 +8,7 @@ use mailsluice::provider::{Cap, Caps, Counted};
 use mailsluice::queue::record::{
     Claim, ClaimRequest, Fate, ListRequest, Listed, NewMessage, Operated, Operation, Settled, Settlement, Stats,
 };
-use mailsluice::queue::sqlite::SqliteStore;
+use mailsluice::queue::sqlite::{Machine, SqliteStore};
 use mailsluice::queue::{QueueReader, QueueStore, StoreError};
 use mailsluice::route::Priority;
 use mailsluice::schedule::verdict::{Charge, Outcome};
@@ -18,6 +18,7 @@ use mailsluice::time::Timestamp;
 mod ages;
 mod claims;
 mod keeping;
+mod model;
 
 mod operations;
 mod reading;
@@ -88,6 +89,9 @@ holds_for! { sqlite:
         stats_count_deliveries_by_state
         what_waits_is_seen_by_flow
     }
+    model {
+        any_course_of_events_agrees_with_the_model
+    }
 }
 
 /// What a store is tried with: opened anew after each crash, told the time by hand.
@@ -109,7 +113,9 @@ fn sqlite() -> Harness {
     Harness::new(move |now| {
         let options = mailsluice::queue::sqlite::Options { max_bytes: MAX_BYTES, ..crate::support::options(&folder) };
         let mut store = SqliteStore::open(options).unwrap();
-        store.take_up(now).unwrap();
+        // The machine is up all along.
+        let machine = Machine { boot: "one".into(), up: now.since(Timestamp::EPOCH) };
+        store.take_up(now, &machine).unwrap();
         let reader = store.reader().unwrap();
         (Box::new(store), Box::new(reader))
     })

@@ -94,7 +94,7 @@ impl Desk {
         let (name, settings) = (account.clone(), Arc::clone(&config));
         let change = self.queue.write(Urgency::Work, move |store, now| {
             let mut lane = store.lane(&name)?;
-            let change = lane.resume();
+            let change = lane.resume(now);
             store.set_lane(&name, &lane)?;
             tend_clock(store, &route::DEFAULT.into(), settings.account_names(), now)?;
             Ok(change)

@@ -1,5 +1,7 @@
 //! Where lines go and in which form.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
@@ -24,10 +26,17 @@ pub enum LogTarget {
     Stderr,
 }
 
-/// Starts logging for this process. `RUST_LOG` sets the levels; the default is `info`.
+/// Starts logging for this process. `RUST_LOG` sets the levels; the default is `info`. Text has colours on a terminal,
+/// unless `NO_COLOR` (no-color.org) asks for none.
 pub fn start(format: LogFormat, target: LogTarget) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_timer(WallClock).with_target(false);
+    let terminal = match target {
+        LogTarget::Stdout => std::io::stdout().is_terminal(),
+        LogTarget::Stderr => std::io::stderr().is_terminal(),
+    };
+    let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|asked| asked.is_empty());
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_timer(WallClock).with_target(false).with_ansi(colours);
     // A second start, as in tests, finds the first one's subscriber in place and leaves it.
     let _ = match (format, target) {
         (LogFormat::Json, LogTarget::Stdout) => {

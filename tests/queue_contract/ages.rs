@@ -10,7 +10,8 @@ fn age(queue: &mut Harness) -> u64 {
     let _ = queue.settle(&claim, &settlement(vec![Outcome::Untried]));
     let now = queue.now;
     let view = queue.write(|store, _| store.view(1, now));
-    assert_eq!(view.flows[0].heads[0].age, claim.age);
+    let flow = view.flows.iter().find(|flow| flow.client == claim.client).unwrap();
+    assert_eq!(flow.heads[0].age, claim.age);
     claim.age.as_secs()
 }
 

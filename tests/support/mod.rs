@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod daemon;
+pub(crate) mod relay;
 pub(crate) mod scene;
 
 use std::sync::Arc;

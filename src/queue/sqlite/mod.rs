@@ -28,6 +28,7 @@ use crate::schedule::cap::Ledger;
 use crate::schedule::lane::Lane;
 use crate::time::Timestamp;
 use checkpoint::Checkpointer;
+pub use place::Machine;
 use place::Place;
 pub use read::SqliteReader;
 
@@ -138,12 +139,14 @@ impl SqliteStore {
     }
 
     /// Takes up where the last process left off: what the newest commit and `now` are apart does not age the mail, what
-    /// was under way has ended, parts of messages that never came to their end are gone. Once, right after opening.
+    /// was under way has ended, parts of messages that never came to their end are gone. Of that time the ledgers believe
+    /// only what `machine` vouches for: `now` rests on a wall clock, which may have been set. Once, right after opening.
     ///
     /// # Errors
     /// Where the store has failed.
-    pub fn take_up(&mut self, now: Timestamp) -> Result<(), StoreError> {
+    pub fn take_up(&mut self, now: Timestamp, machine: &Machine) -> Result<(), StoreError> {
         self.begin()?;
+        self.vouch(now, machine).map_err(failed)?;
         let gap = if self.newest == Timestamp::EPOCH { Duration::ZERO } else { now.since(self.newest) };
         let gap = i64::try_from(gap.as_micros()).unwrap_or(i64::MAX);
         self.connection
@@ -151,11 +154,27 @@ impl SqliteStore {
             .and_then(|_| {
                 self.connection.execute("UPDATE charge SET ended = ?1 WHERE ended IS NULL", [now.as_micros()])
             })
-            .and_then(|_| self.connection.execute("UPDATE charge SET ended = ?1 WHERE ended > ?1", [now.as_micros()]))
             .and_then(|_| enqueue::sweep_orphans(self))
             .map_err(failed)?;
         self.commit(now)?;
         self.load()
+    }
+
+    /// Moves what was sent to where it lies if only the time has passed that is sure to have: since the last process
+    /// where the machine has been up all along, else since its boot.
+    fn vouch(&self, now: Timestamp, machine: &Machine) -> rusqlite::Result<()> {
+        let (boot, booted): (String, i64) =
+            self.connection.query_row("SELECT boot, booted FROM meta", (), |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let up_then = match boot == machine.boot && !boot.is_empty() {
+            true => self.newest.since(Timestamp::from_micros(booted)),
+            false => Duration::ZERO,
+        };
+        let passed = machine.up.saturating_sub(up_then);
+        let unproven = micros(now.since(self.newest).saturating_sub(passed));
+        self.connection.execute("UPDATE charge SET ended = ended + ?1 WHERE ended IS NOT NULL", [unproven])?;
+        let booted = now.before(machine.up).as_micros();
+        self.connection.execute("UPDATE meta SET boot = ?1, booted = ?2", (&machine.boot, booted))?;
+        Ok(())
     }
 
     /// Reads what is kept in memory from what is on disk.
@@ -361,8 +380,10 @@ fn connect(path: &Path) -> Result<Connection, OpenError> {
 fn open_file(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    // Before the first table, or it is without effect.
-    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    // Before the first table, or it is without effect; and only then, since it writes to the file.
+    if connection.pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0))? == 0 {
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;

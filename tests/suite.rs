@@ -5,6 +5,7 @@ mod clients;
 mod clock;
 mod commands;
 mod crash;
+mod memory;
 mod pacing;
 mod pacing_wire;
 mod postfix;

@@ -2,8 +2,10 @@
 
 mod architecture;
 mod clients;
+mod clock;
 mod commands;
 mod crash;
+mod memory;
 mod pacing;
 mod pacing_wire;
 mod postfix;

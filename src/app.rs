@@ -22,7 +22,7 @@ use crate::intake::Intake;
 use crate::observe::Observer;
 use crate::observe::fate::{Next, Uncertain};
 use crate::queue::record::Reclaimed;
-use crate::queue::sqlite::{Options, SqliteStore};
+use crate::queue::sqlite::{Machine, Options, SqliteStore};
 use crate::queue::{OpenError, Queue, QueueReader, QueueStore, StoreError, Urgency, tend_clock};
 use crate::receive::{BindError, Listener, Settings, Shutdown, Stopper};
 use crate::route;
@@ -76,7 +76,7 @@ pub fn open_queue(settings: &QueueConfig, hold: &dyn Fn(&AccountName) -> bool) -
         ephemeral: settings.ephemeral,
     })?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::starting_after(store.newest()));
-    store.take_up(clock.now())?;
+    store.take_up(clock.now(), &Machine::now())?;
     store.begin()?;
     let reclaimed = store.reclaim(true, hold, clock.now())?;
     store.commit(clock.now())?;

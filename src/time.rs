@@ -80,6 +80,7 @@ pub struct MonotonicClock {
 
 impl MonotonicClock {
     /// Starts at the later of the wall clock and `newest`, the newest time the queue has seen.
+    #[expect(clippy::disallowed_methods, reason = "this is the door")]
     pub fn starting_after(newest: Timestamp) -> Self {
         Self { base: wall_clock().max(newest), started: Instant::now() }
     }
@@ -89,6 +90,13 @@ impl Clock for MonotonicClock {
     fn now(&self) -> Timestamp {
         self.base.after(self.started.elapsed())
     }
+}
+
+/// How long this machine has been up, without the time it was suspended: what no step of the wall clock changes, and by
+/// which the monotonic clock of a process runs.
+pub fn since_boot() -> Duration {
+    let up = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Duration::new(u64::try_from(up.tv_sec).unwrap_or(0), u32::try_from(up.tv_nsec).unwrap_or(0))
 }
 
 /// A clock that a test sets by hand.
@@ -120,6 +128,7 @@ impl Clock for ManualClock {
 }
 
 /// What the wall clock shows now: for people and for mail headers, never for scheduling.
+#[expect(clippy::disallowed_methods, reason = "this is the door")]
 pub fn wall_clock() -> Timestamp {
     match SystemTime::now().duration_since(UNIX_EPOCH) {
         Ok(span) => Timestamp::EPOCH.after(span),

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mailsluice::config::ListenerConfig;
-use mailsluice::ids::ClientName;
-use mailsluice::intake::Intake;
-use mailsluice::receive::{Listener, Settings, Shutdown, Stopper};
+use mailsluice::receive::{Listener, Settings, Stopper};
 use mailsluice::route::{Client, Priority};
 use mailsluice::time::{MonotonicClock, Timestamp};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -16,10 +14,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::support::TempQueue;
+
 /// A listener that serves on free ports of 127.0.0.1 and ::1.
 struct Relay {
     addresses: Vec<SocketAddr>,
-    intake: Arc<Intake>,
+    kept: TempQueue,
     settings: watch::Sender<Arc<Settings>>,
     stopper: Stopper,
     task: JoinHandle<()>,
@@ -43,10 +43,11 @@ impl Relay {
         };
         change(&mut settings);
         let (settings, receiver) = watch::channel(Arc::new(settings));
-        let (intake, (stopper, shutdown)): (_, (Stopper, Shutdown)) = (Arc::new(Intake::default()), Stopper::new());
+        let (stopper, shutdown) = Stopper::new();
         let clock = Arc::new(MonotonicClock::starting_after(Timestamp::EPOCH));
-        let task = tokio::spawn(listener.serve(receiver, intake.clone(), clock, shutdown));
-        Self { addresses, intake, settings, stopper, task }
+        let kept = TempQueue::start(clock.clone());
+        let task = tokio::spawn(listener.serve(receiver, Arc::new(kept.intake()), Arc::default(), clock, shutdown));
+        Self { addresses, kept, settings, stopper, task }
     }
 
     async fn connect(&self) -> BufReader<TcpStream> {
@@ -78,10 +79,10 @@ async fn messages_come_in_over_both_families_from_whom_they_come() {
         stream.read_to_string(&mut heard).await.unwrap();
         assert!(heard.contains("250 2.0.0 Ok: queued as ") && heard.contains("221 2.0.0"), "{heard}");
     }
-    let kept = relay.intake.kept();
-    let from: Vec<(&ClientName, Priority)> = kept.messages.iter().map(|(s, _)| (&s.client, s.priority)).collect();
-    assert_eq!(from, [(&"127.0.0.1".into(), Priority::Normal), (&"shop".into(), Priority::High)]);
-    assert!(kept.messages.iter().all(|(_, content)| content == b"Subject: x\r\n\r\ny\r\n"));
+    let kept = relay.kept.messages().await;
+    let from: Vec<_> = kept.iter().map(|(listed, _)| (listed.client.as_str(), listed.priority)).collect();
+    assert_eq!(from, [("127.0.0.1", Priority::Normal), ("shop", Priority::High)]);
+    assert!(kept.iter().all(|(_, content)| content.ends_with(b"\r\n\r\ny\r\n")));
 }
 
 #[tokio::test]
@@ -92,7 +93,7 @@ async fn a_stranger_is_told_which_key_to_change_even_when_it_talks_first() {
     let mut heard = String::new();
     stream.read_to_string(&mut heard).await.unwrap();
     assert!(heard.starts_with("554 5.7.1 127.0.0.1 ") && heard.contains("`networks`"), "{heard}");
-    assert!(relay.intake.kept().messages.is_empty());
+    assert!(relay.kept.messages().await.is_empty());
 }
 
 #[tokio::test]
@@ -151,7 +152,7 @@ async fn a_stop_ends_idle_sessions_at_once_and_lets_content_end() {
     assert!(line(&mut busy).await.starts_with("421 4.3.2 "));
     drop((idle, busy));
     relay.task.await.unwrap();
-    assert_eq!(relay.intake.kept().messages.len(), 1);
+    assert_eq!(relay.kept.messages().await.len(), 1);
     assert!(TcpStream::connect(relay.addresses[0]).await.is_err());
 }
 

@@ -12,7 +12,7 @@ use crate::observe::fate::Touched;
 use crate::queue::record::{Operated, Operation};
 use crate::queue::{Queue, QueueStore, StoreError, Urgency, tend_clock};
 use crate::route::{self, Priority};
-use crate::schedule::cap::{Allowance, limit};
+use crate::schedule::cap::{Allowance, Ledger, limit};
 use crate::schedule::lane::Change;
 use crate::time::Timestamp;
 
@@ -94,7 +94,7 @@ impl Desk {
         let (name, settings) = (account.clone(), Arc::clone(&config));
         let change = self.queue.write(Urgency::Work, move |store, now| {
             let mut lane = store.lane(&name)?;
-            let change = lane.resume();
+            let change = lane.resume(now);
             store.set_lane(&name, &lane)?;
             tend_clock(store, &route::DEFAULT.into(), settings.account_names(), now)?;
             Ok(change)
@@ -152,7 +152,8 @@ fn standing(
     now: Timestamp,
 ) -> Result<AccountStanding, StoreError> {
     let lane = store.lane(&account.name)?;
-    let ledger = store.ledger(&account.login_key());
+    let none = Ledger::default();
+    let ledger = store.ledger(&account.login_key()).unwrap_or(&none);
     let caps = account.caps.windows.iter().map(|cap| {
         let used = ledger.used(cap, now);
         let left = u64::from(limit(cap, Priority::Normal)).saturating_sub(used);

@@ -83,7 +83,7 @@ impl Dispatcher {
                 () = notified => {}
                 () = tokio::time::sleep(next) => {}
                 Some(_) = self.workers.join_next() => {}
-                _ = reaper.tick() => dismiss(shared.pool.retire(false, shared.queue.now())),
+                _ = reaper.tick(), if !shared.pool.is_empty() => dismiss(shared.pool.retire(false, shared.queue.now())),
                 changed = self.config.changed() => if changed.is_ok() {
                     shared.generation.fetch_add(1, Ordering::Relaxed);
                 },

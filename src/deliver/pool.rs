@@ -74,6 +74,11 @@ impl Pool {
         None
     }
 
+    /// Whether no connection waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().all(Vec::is_empty)
+    }
+
     /// Takes out all connections that have been idle or open for too long; all, where everything ends.
     pub(super) fn retire(&self, everything: bool, now: Timestamp) -> Vec<Pooled> {
         let mut pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);

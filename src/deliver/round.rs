@@ -8,10 +8,11 @@ use crate::provider::Provider;
 use crate::queue::record::{Claim, ClaimRequest, Settled, Settlement};
 use crate::queue::{QueueStore, StoreError, tend_clock};
 use crate::route;
+use crate::schedule::cap::Ledger;
 use crate::schedule::fairness::Fairness;
 use crate::schedule::lane::{Change, Event, Lane, Standing};
 use crate::schedule::plan::{AccountState, Plan, RouteState, State, plan};
-use crate::schedule::verdict::{Case, Report, Verdict, WhenUncertain, verdict};
+use crate::schedule::verdict::{Case, Charge, Report, Verdict, WhenUncertain, verdict};
 use crate::time::Timestamp;
 
 /// What a round brought.
@@ -36,24 +37,23 @@ pub fn round(
     let heads = config.accounts.iter().map(|account| account.caps.connections).max().unwrap_or(1);
     let view = store.view(heads, now)?;
     let route = RouteName::from(route::DEFAULT);
-    let mut parts = Vec::with_capacity(config.accounts.len());
+    let mut lanes = Vec::with_capacity(config.accounts.len());
     for account in &config.accounts {
-        let ledger = store.ledger(&account.login_key()).clone();
-        parts.push((account, store.lane(&account.name)?, ledger));
+        lanes.push(store.lane(&account.name)?);
     }
-    let accounts = parts.iter().map(|(account, lane, ledger)| AccountState {
+    let none = Ledger::default();
+    let accounts = config.accounts.iter().zip(&lanes).map(|(account, lane)| AccountState {
         name: &account.name,
         lane,
         caps: &account.caps,
-        ledger,
+        ledger: store.ledger(&account.login_key()).unwrap_or(&none),
     });
     let routes = vec![RouteState { name: &route, accounts: accounts.collect() }];
     let plan = plan(&State { routes, flows: &view.flows, next_due: view.next_due, fairness }, now);
     let mut claims = Vec::with_capacity(plan.claims.len());
     for wanted in &plan.claims {
-        let Some((account, lane, _)) = parts.iter_mut().find(|(account, ..)| account.name == wanted.account) else {
-            continue;
-        };
+        let known = config.accounts.iter().zip(&mut lanes).find(|(account, _)| account.name == wanted.account);
+        let Some((account, lane)) = known else { continue };
         let request = ClaimRequest {
             account: &account.name,
             login: &account.login_key(),
@@ -117,11 +117,17 @@ pub fn book(
         lane: &lane,
     };
     let verdict = verdict(&case, report, now, jitter);
+    // Without caps there is nothing to count towards, and a ledger of everything would only grow.
+    let charge = match account.is_some_and(|account| account.caps.windows.is_empty()) {
+        true => Charge::Refunded,
+        false => verdict.charge,
+    };
     let settlement = Settlement {
         outcomes: verdict.outcomes.clone(),
-        charge: verdict.charge,
+        charge,
         doubt: verdict.doubt.clone(),
         wakes_doubted: verdict.event == Some(Event::Delivered),
+        in_history: !matches!(report, Report::NoSession(_)),
         host: account.map_or_else(String::new, |account| account.host().to_owned()),
         sentence: verdict.sentence.clone(),
     };

@@ -42,8 +42,8 @@ impl fmt::Display for Cap {
             1 => write!(f, "{}/s", self.count),
             60 => write!(f, "{}/min", self.count),
             3600 => write!(f, "{}/h", self.count),
-            _ if secs % 3600 == 0 => write!(f, "{}/{}h", self.count, secs / 3600),
-            _ if secs % 60 == 0 => write!(f, "{}/{}min", self.count, secs / 60),
+            _ if secs.is_multiple_of(3600) => write!(f, "{}/{}h", self.count, secs / 3600),
+            _ if secs.is_multiple_of(60) => write!(f, "{}/{}min", self.count, secs / 60),
             _ => write!(f, "{}/{secs}s", self.count),
         }
     }

@@ -31,10 +31,12 @@ struct Readers {
     permits: Arc<Semaphore>,
 }
 
+type Work = Box<dyn FnMut(&mut dyn QueueStore, Timestamp) -> Result<(), StoreError> + Send>;
+
 /// A piece of work for the writer. It may be done twice where the first transaction had no room.
 struct Job {
     urgency: Urgency,
-    work: Box<dyn FnMut(&mut dyn QueueStore, Timestamp) -> Result<(), StoreError> + Send>,
+    work: Work,
     done: oneshot::Sender<Result<(), StoreError>>,
 }
 
@@ -99,12 +101,12 @@ impl Queue {
         reading.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// Waits until the store has failed, and says how. Never returns where it does not.
+    /// Waits until the store has failed, and says how. Does not return where it does not.
     pub async fn failed(&self) -> String {
         let mut failure = self.failure.clone();
         match failure.wait_for(Option::is_some).await {
             Ok(failure) => failure.clone().unwrap_or_default(),
-            Err(_) => std::future::pending().await,
+            Err(_) => "the thread that writes it has ended".into(),
         }
     }
 

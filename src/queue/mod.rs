@@ -90,8 +90,8 @@ pub trait QueueStore: Send {
     /// As for the transaction.
     fn view(&mut self, heads: u32, now: Timestamp) -> Result<View, StoreError>;
 
-    /// What was sent with a login.
-    fn ledger(&mut self, login: &LoginKey) -> &Ledger;
+    /// What was sent with a login; none where nothing was.
+    fn ledger(&self, login: &LoginKey) -> Option<&Ledger>;
 
     /// Claims the oldest delivery of a flow; none where there is none or the caps leave no room.
     ///

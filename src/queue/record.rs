@@ -118,6 +118,8 @@ pub struct Settlement {
     pub doubt: Option<Doubt>,
     /// Deliveries that were put off in doubt may be tried at once: the lane has delivered this one.
     pub wakes_doubted: bool,
+    /// Whether it belongs to the message's history: a session that could not be had is the account's.
+    pub in_history: bool,
     /// The host that was tried, for the history.
     pub host: String,
     /// What happened, in a sentence, for the history.

@@ -4,18 +4,32 @@
 use std::collections::BTreeMap;
 
 use crate::ids::ClientName;
+use crate::route::Priority;
+
+/// Whose turn it is, in each class by itself: what goes first because it is urgent takes nobody's turn away.
+#[derive(Clone, Debug, Default)]
+pub struct Fairness {
+    classes: BTreeMap<Priority, Turns>,
+}
+
+impl Fairness {
+    /// Whose turn it is in this class: `waiting` holds, in order of name, each client that has mail and the recipients
+    /// of its next transaction.
+    pub fn choose<'a>(&mut self, class: Priority, waiting: &BTreeMap<&'a ClientName, u32>) -> Option<&'a ClientName> {
+        self.classes.entry(class).or_default().choose(waiting)
+    }
+}
 
 /// What each waiting client has saved up, and whose turn was last.
 #[derive(Clone, Debug, Default)]
-pub struct Fairness {
+struct Turns {
     deficits: BTreeMap<ClientName, u64>,
     last: Option<ClientName>,
 }
 
-impl Fairness {
-    /// Whose turn it is: `waiting` holds, in order of name, each client that has mail and the recipients of its next
-    /// message. Rounds in which nobody could afford its message are skipped at once.
-    pub fn choose<'a>(&mut self, waiting: &BTreeMap<&'a ClientName, u32>) -> Option<&'a ClientName> {
+impl Turns {
+    /// Rounds in which nobody could afford its transaction are skipped at once.
+    fn choose<'a>(&mut self, waiting: &BTreeMap<&'a ClientName, u32>) -> Option<&'a ClientName> {
         self.deficits.retain(|client, _| waiting.contains_key(client));
         let saved = |client: &ClientName| self.deficits.get(client).copied().unwrap_or(0);
         let rounds = |(client, cost): (&ClientName, u32)| u64::from(cost.max(1)).saturating_sub(saved(client));
@@ -44,7 +58,7 @@ mod tests {
         let names: Vec<(ClientName, u32)> = costs.iter().map(|(name, cost)| ((*name).into(), *cost)).collect();
         let mut fairness = Fairness::default();
         let waiting = names.iter().map(|(name, cost)| (name, *cost)).collect();
-        (0..count).map(|_| fairness.choose(&waiting).unwrap().to_string()).collect()
+        (0..count).map(|_| fairness.choose(Priority::Normal, &waiting).unwrap().to_string()).collect()
     }
 
     #[test]
@@ -64,10 +78,23 @@ mod tests {
         let (a, b): (ClientName, ClientName) = ("a".into(), "b".into());
         let mut fairness = Fairness::default();
         for _ in 0..50 {
-            fairness.choose(&[(&a, 1)].into());
+            fairness.choose(Priority::Normal, &[(&a, 1)].into());
         }
         let both = [(&a, 1), (&b, 1)].into();
-        let turns: Vec<_> = (0..4).map(|_| fairness.choose(&both).unwrap().as_str()).collect();
+        let turns: Vec<_> = (0..4).map(|_| fairness.choose(Priority::Normal, &both).unwrap().as_str()).collect();
         assert_eq!(turns, ["b", "a", "b", "a"]);
+    }
+
+    #[test]
+    fn who_goes_first_in_another_class_changes_no_turn() {
+        let [camera, fire, shop]: [ClientName; 3] = ["camera", "fire", "shop"].map(Into::into);
+        let mut fairness = Fairness::default();
+        let turns: Vec<_> = (0..4)
+            .map(|_| {
+                fairness.choose(Priority::High, &[(&fire, 1)].into());
+                fairness.choose(Priority::Normal, &[(&camera, 1), (&shop, 1)].into()).unwrap().as_str()
+            })
+            .collect();
+        assert_eq!(turns, ["camera", "shop", "camera", "shop"]);
     }
 }

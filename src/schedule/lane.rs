@@ -28,6 +28,10 @@ pub struct Lane {
     pub suspicions: Vec<Suspicion>,
     /// Whose message the last probe took.
     pub last_probe: Option<ClientName>,
+    /// When an operator last opened it. What the provider refused before then is no evidence against a message: the
+    /// account may have been at fault.
+    #[serde(default)]
+    pub resumed: Option<Timestamp>,
 }
 
 /// Whether an account's mail flows.
@@ -128,7 +132,7 @@ pub enum Change {
 
 impl Default for Lane {
     fn default() -> Self {
-        Self { standing: Standing::Open, last_delivered: None, suspicions: Vec::new(), last_probe: None }
+        Self { standing: Standing::Open, last_delivered: None, suspicions: Vec::new(), last_probe: None, resumed: None }
     }
 }
 
@@ -173,12 +177,12 @@ impl Lane {
     }
 
     /// A person opens the lane.
-    pub fn resume(&mut self) -> Change {
-        self.suspicions.clear();
-        match std::mem::replace(&mut self.standing, Standing::Open) {
-            Standing::Open => Change::None,
-            Standing::Resting(_) | Standing::Paused(_) => Change::Resumed,
+    pub fn resume(&mut self, now: Timestamp) -> Change {
+        let change = self.open();
+        if change == Change::Resumed {
+            self.resumed = Some(now);
         }
+        change
     }
 
     /// A person closes the lane, until a person opens it.
@@ -199,13 +203,21 @@ impl Lane {
             return Change::None;
         }
         if delivered || matches!(stop.cause.kind, CauseKind::Connect | CauseKind::Login | CauseKind::LoginLater) {
-            return self.resume();
+            return self.open();
         }
-        // The probe's own message was at fault, which says nothing of the account: the next one may try at once.
+        // The probe's own message was at fault, which says nothing of the account: the next one may try soon.
         if let Standing::Resting(stop) | Standing::Paused(stop) = &mut self.standing {
-            stop.probe_at = Some(now);
+            stop.probe_at = Some(now.after(NEXT_PROBE));
         }
         Change::None
+    }
+
+    fn open(&mut self) -> Change {
+        self.suspicions.clear();
+        match std::mem::replace(&mut self.standing, Standing::Open) {
+            Standing::Open => Change::None,
+            Standing::Resting(_) | Standing::Paused(_) => Change::Resumed,
+        }
     }
 
     /// Notes the refusal; a cause to stop where too many messages of too many clients were refused like this.
@@ -274,6 +286,8 @@ impl Standing {
     }
 }
 
+/// How long after a probe that proved nothing the next one goes out.
+const NEXT_PROBE: Duration = Duration::from_secs(5);
 /// So many unlisted refusals, of two clients or more, stop a lane.
 const SUSPICIONS_TO_STOP: usize = 5;
 /// More are not kept: the lane has stopped or has one client alone.
@@ -336,8 +350,8 @@ mod tests {
         let mut lane = Lane::default();
         lane.note(Event::Stopped(cause(CauseKind::Quota)), at(0), at(0));
         assert_eq!(lane.note(Event::Answered, at(900), at(901)), Change::None);
-        assert_eq!(probe_secs(&lane), 901, "another message may try");
-        lane.note(Event::Stopped(cause(CauseKind::Quota)), at(901), at(902));
+        assert_eq!(probe_secs(&lane), 906, "another message may try");
+        lane.note(Event::Stopped(cause(CauseKind::Quota)), at(906), at(902));
         assert_eq!(probe_secs(&lane), 902 + 1800);
     }
 
@@ -366,6 +380,6 @@ mod tests {
         assert_eq!(lane.note(Event::Delivered, at(6), at(7)), Change::None);
         assert_eq!(lane.note(Event::Stopped(cause(CauseKind::Login)), at(6), at(7)), Change::None);
         assert_eq!(lane.stop().unwrap().probe_at, None);
-        assert_eq!(lane.resume(), Change::Resumed);
+        assert_eq!(lane.resume(at(8)), Change::Resumed);
     }
 }

@@ -143,7 +143,7 @@ impl Plan {
         let mut rooms = Rooms::of(account, now);
         let other = |one: &Waiting<'_>| Some(&one.flow.client) != account.lane.last_probe.as_ref();
         let others_wait = waiting.iter().any(|one| other(one) && one.head().is_some());
-        let chosen = self.choose(waiting, &rooms, |one| !others_wait || other(one));
+        let chosen = self.choose(account, waiting, &rooms, |one| !others_wait || other(one));
         match chosen {
             Some(index) => self.claim(route, account, &mut waiting[index], &mut rooms),
             None => self.note_cap(account, &rooms, waiting),
@@ -154,7 +154,7 @@ impl Plan {
     fn fill(&mut self, route: &RouteName, account: &AccountState<'_>, waiting: &mut [Waiting<'_>], now: Timestamp) {
         let mut rooms = Rooms::of(account, now);
         for _ in account.ledger.under_way()..account.caps.connections {
-            let Some(index) = self.choose(waiting, &rooms, |_| true) else {
+            let Some(index) = self.choose(account, waiting, &rooms, |_| true) else {
                 return self.note_cap(account, &rooms, waiting);
             };
             self.claim(route, account, &mut waiting[index], &mut rooms);
@@ -164,6 +164,7 @@ impl Plan {
     /// The flow whose turn it is among those that have room: of the best class, by fair shares.
     fn choose(
         &mut self,
+        account: &AccountState<'_>,
         waiting: &[Waiting<'_>],
         rooms: &Rooms,
         eligible: impl Fn(&Waiting<'_>) -> bool,
@@ -178,11 +179,11 @@ impl Plan {
         let best = candidates().filter_map(|(_, one)| class(one)).min()?;
         let mut turns: BTreeMap<&ClientName, u32> = BTreeMap::new();
         for (_, one) in candidates().filter(|(_, one)| class(one) == Some(best)) {
-            let cost =
-                one.head().map_or(1, |head| rooms.of_priority(one.flow.priority).recipients.min(head.recipients));
+            let most = account.caps.recipients_per_message.min(rooms.of_priority(one.flow.priority).recipients);
+            let cost = one.head().map_or(1, |head| head.recipients.min(most));
             turns.entry(&one.flow.client).or_insert(cost);
         }
-        let client = self.fairness.choose(&turns)?.clone();
+        let client = self.fairness.choose(best, &turns)?.clone();
         candidates().find(|(_, one)| one.flow.client == client && class(one) == Some(best)).map(|(index, _)| index)
     }
 
@@ -335,6 +336,16 @@ mod tests {
         use Priority::{Low, Normal};
         let setup = Setup::new(caps(30, 60, 2), vec![flow("camera", Low, 900, 9), flow("form", Normal, 0, 9)]);
         assert_eq!(setup.clients(at(0)), ["camera", "form"]);
+    }
+
+    #[test]
+    fn a_client_pays_for_what_goes_now_not_for_its_whole_message() {
+        let mut caps = caps(30, 60, 6);
+        caps.recipients_per_message = 1;
+        let mut list = flow("list", Priority::Normal, 0, 6);
+        list.heads.iter_mut().for_each(|head| head.recipients = 100);
+        let setup = Setup::new(caps, vec![flow("form", Priority::Normal, 0, 6), list]);
+        assert_eq!(setup.clients(at(0)), ["form", "list", "form", "list", "form", "list"]);
     }
 
     #[test]

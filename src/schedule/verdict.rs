@@ -215,8 +215,8 @@ impl Judge<'_> {
     }
 
     fn trouble(&self, trouble: &Trouble, verdict: &mut Verdict) -> (Outcome, String) {
+        // A session there was: it says nothing more of the account than any other answer.
         verdict.sentence = trouble.to_string();
-        verdict.event = None;
         if trouble.step != Step::FinalReply {
             return (self.put_off(0), trouble.to_string());
         }
@@ -245,11 +245,13 @@ impl Judge<'_> {
     }
 
     /// An unlisted permanent refusal of the message: believed where the lane has delivered another message since the
-    /// first time, or where it has come twice a quarter of an hour apart while the lane was open.
+    /// first time, or where it has come twice a quarter of an hour apart while the lane was open and no operator had to
+    /// open it in between.
     fn doubted(&self, reply: &Reply, verdict: &mut Verdict) -> Outcome {
         let refusal = recognisable(reply);
         let lane = self.case.lane;
-        let same = self.case.doubt.filter(|doubt| doubt.refusal == refusal);
+        let holds = |doubt: &&Doubt| lane.resumed.is_none_or(|resumed| doubt.since >= resumed);
+        let same = self.case.doubt.filter(|doubt| doubt.refusal == refusal).filter(holds);
         let delivered_since =
             self.case.doubt.is_some_and(|doubt| lane.last_delivered.is_some_and(|at| at > doubt.since));
         let long_since = same.is_some_and(|doubt| self.now.since(doubt.since) >= DOUBT_LASTS);
@@ -443,6 +445,11 @@ mod tests {
         setup.lane.last_delivered = None;
         setup.doubt = Some(doubt(900, REPLY));
         assert_eq!(outcomes(&setup.judge(&again)), [&Outcome::Failed, &Outcome::Failed], "twice, a quarter apart");
+        setup.lane.resumed = Some(now().before(Duration::from_secs(1)));
+        let verdict = setup.judge(&again);
+        assert!(matches!(outcomes(&verdict)[0], Outcome::Deferred { .. }), "an operator opened the lane since");
+        assert_eq!(verdict.doubt.unwrap().since, now(), "so the first time is now");
+        setup.lane.resumed = None;
         setup.doubt = Some(doubt(900, "other"));
         assert!(matches!(outcomes(&setup.judge(&again))[0], Outcome::Deferred { .. }), "another reply");
         setup.doubt = Some(doubt(900, REPLY));

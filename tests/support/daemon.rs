@@ -12,13 +12,13 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// A folder with a configuration, a secret and a queue; survives the daemons that run in it.
-pub struct Site {
+pub(crate) struct Site {
     folder: TempDir,
 }
 
 impl Site {
     /// Writes the configuration. In it `SITE` stands for the folder, which holds the file `password` with `password`.
-    pub fn new(config: &str, password: &str) -> Self {
+    pub(crate) fn new(config: &str, password: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut options = std::fs::OpenOptions::new();
         let mut secret = options.write(true).create_new(true).mode(0o600).open(folder.path().join("password")).unwrap();
@@ -29,26 +29,26 @@ impl Site {
     }
 
     /// Writes another configuration.
-    pub fn configure(&self, config: &str) {
+    pub(crate) fn configure(&self, config: &str) {
         let text = config.replace("SITE", self.path().to_str().unwrap());
         std::fs::write(self.config(), text).unwrap();
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    pub fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.path().join("config.toml")
     }
 
     /// Starts `mailsluice serve` here and waits until it listens.
-    pub fn serve(&self) -> Daemon {
+    pub(crate) fn serve(&self) -> Daemon {
         self.serve_with(|_| {})
     }
 
     /// Starts it with more settings of the process, such as its environment.
-    pub fn serve_with(&self, set: impl FnOnce(&mut Command)) -> Daemon {
+    pub(crate) fn serve_with(&self, set: impl FnOnce(&mut Command)) -> Daemon {
         let mut command = mailsluice();
         command.arg("--config").arg(self.config()).args(["serve", "--log-format", "json"]);
         set(&mut command);
@@ -58,19 +58,19 @@ impl Site {
     }
 
     /// Runs a command to its end.
-    pub fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         mailsluice().arg("--config").arg(self.config()).args(arguments).output().unwrap()
     }
 
     /// Runs a command that must succeed and print JSON.
-    pub fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let output = self.run(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
     }
 }
 
-pub fn mailsluice() -> Command {
+pub(crate) fn mailsluice() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mailsluice"));
     command.stdin(Stdio::null()).env_remove("RUST_LOG").env_remove("NOTIFY_SOCKET");
     command
@@ -79,13 +79,13 @@ pub fn mailsluice() -> Command {
 type Lines = Arc<(Mutex<Vec<Value>>, Condvar)>;
 
 /// A running daemon; killed when the value goes.
-pub struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
     lines: Lines,
 }
 
 impl Daemon {
-    pub fn start(mut command: Command) -> Self {
+    pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
         let lines: Lines = Arc::default();
@@ -100,27 +100,27 @@ impl Daemon {
         Self { child, lines }
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// The lines so far.
-    pub fn log(&self) -> Vec<Value> {
+    pub(crate) fn log(&self) -> Vec<Value> {
         self.lines.0.lock().unwrap().clone()
     }
 
     /// The lines so far of this event.
-    pub fn events(&self, event: &str) -> Vec<Value> {
+    pub(crate) fn events(&self, event: &str) -> Vec<Value> {
         self.log().into_iter().filter(|line| line["event"] == event).collect()
     }
 
     /// Waits for a line, which may have come before; fails the test with the log where it does not come in a minute.
-    pub fn wait_for(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait_for(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         self.wait_for_count(what, 1, wanted).remove(0)
     }
 
     /// Waits for so many lines.
-    pub fn wait_for_count(&self, what: &str, count: usize, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
+    pub(crate) fn wait_for_count(&self, what: &str, count: usize, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
         let deadline = Instant::now() + Duration::from_secs(60);
         let mut lines = self.lines.0.lock().unwrap();
         loop {
@@ -135,30 +135,30 @@ impl Daemon {
     }
 
     /// Where it listens, as its first line says.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         let started = self.wait_for("started", |line| line["event"] == "started");
         started["listeners"].as_str().unwrap().split(", ").next().unwrap().parse().unwrap()
     }
 
-    pub fn signal(&self, signal: rustix::process::Signal) {
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_raw(self.child.id().cast_signed()).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
     /// SIGKILL: a crash.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// SIGTERM, and its exit code.
-    pub fn stop(mut self) -> i32 {
+    pub(crate) fn stop(mut self) -> i32 {
         self.signal(rustix::process::Signal::TERM);
         self.child.wait().unwrap().code().unwrap_or(-1)
     }
 
     /// Waits until it ends on its own; its exit code.
-    pub fn ended(mut self) -> i32 {
+    pub(crate) fn ended(mut self) -> i32 {
         self.child.wait().unwrap().code().unwrap_or(-1)
     }
 }

@@ -1,6 +1,6 @@
 //! What several of the integration tests stand on.
 
-pub mod daemon;
+pub(crate) mod daemon;
 pub(crate) mod relay;
 
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use mailsluice::time::Clock;
 use tempfile::TempDir;
 
 /// A queue in a folder of its own, which goes with the value.
-pub struct TempQueue {
-    pub queue: Queue,
+pub(crate) struct TempQueue {
+    pub(crate) queue: Queue,
     _folder: TempDir,
 }
 
 impl TempQueue {
-    pub fn start(clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn start(clock: Arc<dyn Clock>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(options(&folder)).unwrap();
         let reader = store.reader().unwrap();
@@ -29,14 +29,14 @@ impl TempQueue {
     }
 
     /// A door into it.
-    pub fn intake(&self) -> Intake {
+    pub(crate) fn intake(&self) -> Intake {
         let config = Config { queue: QueueConfig::default(), listeners: vec![], clients: vec![], accounts: vec![] };
         let (_, config) = tokio::sync::watch::channel(Arc::new(config));
         Intake::new(self.queue.clone(), Arc::default(), config, Arc::default(), MessageId(0))
     }
 
     /// The messages that are not done, with their contents.
-    pub async fn messages(&self) -> Vec<(Listed, Vec<u8>)> {
+    pub(crate) async fn messages(&self) -> Vec<(Listed, Vec<u8>)> {
         let read = self.queue.read(|reader, now| {
             let list = reader.list(&ListRequest { after: None, limit: 1000, fate: None }, now)?;
             list.into_iter().map(|one| Ok((one.clone(), reader.content(one.queue_id)?.unwrap()))).collect()
@@ -46,6 +46,6 @@ impl TempQueue {
 }
 
 /// A queue in this folder, wherever the folder lies, with much room.
-pub fn options(folder: &TempDir) -> Options {
+pub(crate) fn options(folder: &TempDir) -> Options {
     Options { path: folder.path().join("queue.db"), max_bytes: 1 << 30, min_free: 0, ephemeral: true }
 }

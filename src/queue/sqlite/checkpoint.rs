@@ -63,5 +63,7 @@ fn checkpoint(connection: &Connection, mode: &str) -> Result<(), StoreError> {
     }
 }
 
+/// What is left of the log's file when it begins anew: less than would make it look worth a checkpoint.
+pub(super) const LOG_BYTES_AT_REST: u64 = 2 << 20;
 const LOG_BYTES_WORTH_IT: u64 = 4 << 20;
 const LOG_BYTES_TOO_MUCH: u64 = 64 << 20;

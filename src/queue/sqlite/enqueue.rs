@@ -23,7 +23,7 @@ pub(super) fn abandon(store: &mut SqliteStore, message: MessageId) -> Result<(),
 
 /// Forgets the chunks whose messages never came to their end.
 pub(super) fn sweep_orphans(store: &mut SqliteStore) -> rusqlite::Result<()> {
-    forget_chunks(store, "message IN (SELECT DISTINCT message FROM chunk EXCEPT SELECT id FROM message)", ())
+    forget_chunks(store, "NOT EXISTS (SELECT 1 FROM message WHERE id = chunk.message)", ())
 }
 
 fn forget_chunks(store: &mut SqliteStore, which: &str, of: impl rusqlite::Params + Copy) -> rusqlite::Result<()> {

@@ -29,6 +29,7 @@ use crate::schedule::lane::Lane;
 use crate::time::Timestamp;
 use checkpoint::Checkpointer;
 use place::Place;
+pub use place::Machine;
 pub use read::SqliteReader;
 
 /// Where the queue lies and how much it may hold.
@@ -54,6 +55,8 @@ pub struct SqliteStore {
     /// The time of the newest commit.
     newest: Timestamp,
     live_bytes: u64,
+    /// Rows changed on this connection before the transaction began.
+    changes_before: u64,
     ledgers: HashMap<LoginKey, Ledger>,
     clocks: HashMap<RouteName, RouteClock>,
     next_delivery: i64,
@@ -81,6 +84,10 @@ impl SqliteStore {
     /// [`OpenError`] says what is in the way and what to do.
     pub fn open(options: Options) -> Result<Self, OpenError> {
         let place = Place::take(&options.path, options.ephemeral)?;
+        if place.free_bytes().is_some_and(|free| free < TOO_LITTLE_TO_START) {
+            // The log, its index and the first transaction need room, or mail that waits could never leave.
+            place.free_ballast();
+        }
         let connection = connect(&options.path)?;
         let database = |error: rusqlite::Error| broken(&options.path, &error);
         let newest = connection
@@ -95,6 +102,7 @@ impl SqliteStore {
             place,
             newest,
             live_bytes: 0,
+            changes_before: 0,
             ledgers: HashMap::new(),
             clocks: HashMap::new(),
             next_delivery: 0,
@@ -131,12 +139,14 @@ impl SqliteStore {
     }
 
     /// Takes up where the last process left off: what the newest commit and `now` are apart does not age the mail, what
-    /// was under way has ended, parts of messages that never came to their end are gone. Once, right after opening.
+    /// was under way has ended, parts of messages that never came to their end are gone. Of that time the ledgers believe
+    /// only what `machine` vouches for: `now` rests on a wall clock, which may have been set. Once, right after opening.
     ///
     /// # Errors
     /// Where the store has failed.
-    pub fn take_up(&mut self, now: Timestamp) -> Result<(), StoreError> {
+    pub fn take_up(&mut self, now: Timestamp, machine: &Machine) -> Result<(), StoreError> {
         self.begin()?;
+        self.vouch(now, machine).map_err(failed)?;
         let gap = if self.newest == Timestamp::EPOCH { Duration::ZERO } else { now.since(self.newest) };
         let gap = i64::try_from(gap.as_micros()).unwrap_or(i64::MAX);
         self.connection
@@ -144,11 +154,27 @@ impl SqliteStore {
             .and_then(|_| {
                 self.connection.execute("UPDATE charge SET ended = ?1 WHERE ended IS NULL", [now.as_micros()])
             })
-            .and_then(|_| self.connection.execute("UPDATE charge SET ended = ?1 WHERE ended > ?1", [now.as_micros()]))
             .and_then(|_| enqueue::sweep_orphans(self))
             .map_err(failed)?;
         self.commit(now)?;
         self.load()
+    }
+
+    /// Moves what was sent to where it lies if only the time has passed that is sure to have: since the last process
+    /// where the machine has been up all along, else since its boot.
+    fn vouch(&self, now: Timestamp, machine: &Machine) -> rusqlite::Result<()> {
+        let (boot, booted): (String, i64) =
+            self.connection.query_row("SELECT boot, booted FROM meta", (), |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let up_then = match boot == machine.boot && !boot.is_empty() {
+            true => self.newest.since(Timestamp::from_micros(booted)),
+            false => Duration::ZERO,
+        };
+        let passed = machine.up.saturating_sub(up_then);
+        let unproven = micros(now.since(self.newest).saturating_sub(passed));
+        self.connection.execute("UPDATE charge SET ended = ended + ?1 WHERE ended IS NOT NULL", [unproven])?;
+        let booted = now.before(machine.up).as_micros();
+        self.connection.execute("UPDATE meta SET boot = ?1, booted = ?2", (&machine.boot, booted))?;
+        Ok(())
     }
 
     /// Reads what is kept in memory from what is on disk.
@@ -193,10 +219,21 @@ impl SqliteStore {
 impl QueueStore for SqliteStore {
     fn begin(&mut self) -> Result<(), StoreError> {
         self.checkpointer.health()?;
-        self.connection.execute_batch("BEGIN IMMEDIATE").map_err(failed)
+        self.connection.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute(())).map_err(failed)?;
+        self.changes_before = self.connection.total_changes();
+        Ok(())
     }
 
     fn commit(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        if self.connection.total_changes() == self.changes_before && now.since(self.newest) < CLOCK_STEP {
+            // Nothing to make durable but the time, which may lag a little.
+            return self
+                .connection
+                .prepare_cached("COMMIT")
+                .and_then(|mut commit| commit.execute(()))
+                .map(|_| ())
+                .map_err(failed);
+        }
         self.newest = self.newest.max(now);
         self.connection
             .prepare_cached("UPDATE meta SET clock = ?1, live_bytes = ?2")
@@ -244,8 +281,8 @@ impl QueueStore for SqliteStore {
         claim::view(self, heads, now).map_err(failed)
     }
 
-    fn ledger(&mut self, login: &LoginKey) -> &Ledger {
-        self.ledgers.entry(login.clone()).or_default()
+    fn ledger(&self, login: &LoginKey) -> Option<&Ledger> {
+        self.ledgers.get(login)
     }
 
     fn claim(&mut self, request: &ClaimRequest<'_>, now: Timestamp) -> Result<Option<Claim>, StoreError> {
@@ -319,6 +356,11 @@ impl QueueStore for SqliteStore {
     }
 }
 
+/// By how much the newest time on disk may lag behind where nothing else is written.
+const CLOCK_STEP: Duration = Duration::from_secs(1);
+/// Octets that opening a queue may need: the index of the log and some pages.
+const TOO_LITTLE_TO_START: u64 = 1 << 20;
+
 /// A connection with the settings that all of them share; the first makes file and tables.
 fn connect(path: &Path) -> Result<Connection, OpenError> {
     // SQLite would make it readable by whom the umask allows; its log and index take the mode of the database.
@@ -338,11 +380,14 @@ fn connect(path: &Path) -> Result<Connection, OpenError> {
 fn open_file(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    // Before the first table, or it is without effect.
-    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    // Before the first table, or it is without effect; and only then, since it writes to the file.
+    if connection.pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0))? == 0 {
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update(None, "journal_size_limit", checkpoint::LOG_BYTES_AT_REST.cast_signed())?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "cache_size", -4096)?;
     connection.busy_timeout(Duration::from_secs(10))?;

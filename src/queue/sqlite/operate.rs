@@ -184,7 +184,10 @@ pub(super) fn sweep(
         store.ledgers.values_mut().for_each(|ledger| ledger.forget(horizon));
     }
     // Pages that deletions have freed go back to the file system, a few at a time.
-    store.connection.prepare_cached("PRAGMA incremental_vacuum(256)")?.query(())?.next()?;
+    let mut vacuum = store.connection.prepare_cached("PRAGMA incremental_vacuum(256)")?;
+    let mut pages = vacuum.query(())?;
+    // Each step frees one page.
+    while pages.next()?.is_some() {}
     Ok(u32::try_from(ended.len() + charges).unwrap_or(u32::MAX))
 }
 

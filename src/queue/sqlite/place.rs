@@ -4,10 +4,29 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statfs, statvfs};
 
 use crate::queue::error::OpenError;
+use crate::time::since_boot;
+
+/// The machine that a process runs on, as far as it can vouch for the time that has passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// What distinguishes this boot of it from all others; empty where it does not say.
+    pub boot: String,
+    /// How long it has been up, by the clock that scheduling time runs by.
+    pub up: Duration,
+}
+
+impl Machine {
+    /// This machine, now.
+    pub fn now() -> Self {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        Self { boot: boot.trim().to_owned(), up: since_boot() }
+    }
+}
 
 /// A queue's folder, held for this process alone while the value lives.
 #[derive(Debug)]

@@ -64,15 +64,15 @@ impl QueueReader for SqliteReader {
     }
 }
 
-/// What a list shows of a message; `?2` is the time.
+/// What a list shows of a message.
 const LISTED: &str = "
 SELECT m.id, d.state, m.client, m.priority, m.reverse_path,
        (SELECT address FROM recipient WHERE delivery = d.id ORDER BY number LIMIT 1),
        (SELECT count(*) FROM recipient WHERE delivery = d.id),
        m.size, m.accepted, d.due, d.attempts,
        (SELECT reply FROM recipient WHERE delivery = d.id AND reply IS NOT NULL ORDER BY state = 1, number LIMIT 1),
-       EXISTS (SELECT 1 FROM recipient WHERE delivery = d.id AND state = 3),
-       EXISTS (SELECT 1 FROM recipient WHERE delivery = d.id AND state = 1)
+       EXISTS (SELECT 1 FROM recipient WHERE delivery = d.id AND state = 3) AS expired,
+       EXISTS (SELECT 1 FROM recipient WHERE delivery = d.id AND state = 1) AS delivered
 FROM delivery d JOIN message m ON m.id = d.message
 ";
 
@@ -112,15 +112,16 @@ fn list(connection: &Connection, request: &ListRequest, now: Timestamp) -> rusql
         Some(Fate::Sending) => "d.state = 2",
         Some(Fate::Held) => "d.state = 3",
         Some(Fate::Uncertain) => "d.state = 4",
-        Some(Fate::Failed | Fate::Expired) => "d.state = 6",
-        Some(Fate::Delivered | Fate::Deleted) => "d.state = 5",
+        Some(Fate::Failed) => "d.state = 6 AND NOT expired",
+        Some(Fate::Expired) => "d.state = 6 AND expired",
+        Some(Fate::Delivered) => "d.state = 5 AND delivered",
+        Some(Fate::Deleted) => "d.state = 5 AND NOT delivered",
     };
     let sql = format!("{LISTED} WHERE m.id > ?1 AND {states} ORDER BY m.id LIMIT ?2");
     let mut statement = connection.prepare_cached(&sql)?;
     let after = request.after.map_or(0, |after| after.0);
     let rows = statement.query_map((after, request.limit), |row| listed(row, now))?;
-    let wanted = |listed: &Listed| request.fate.is_none_or(|fate| fate == listed.fate);
-    rows.filter(|row| row.as_ref().map_or(true, wanted)).collect()
+    rows.collect()
 }
 
 fn show(connection: &Connection, message: MessageId, now: Timestamp) -> rusqlite::Result<Option<Shown>> {
@@ -129,21 +130,24 @@ fn show(connection: &Connection, message: MessageId, now: Timestamp) -> rusqlite
     else {
         return Ok(None);
     };
-    let (address, message_id, received, route, delivery, state) = connection
+    let (address, message_id, received, route, delivery) = connection
         .prepare_cached(
-            "SELECT m.address, m.header_id, m.received, d.route, d.id, d.state FROM message m JOIN delivery d ON d.message = m.id \
+            "SELECT m.address, m.header_id, m.received, d.route, d.id FROM message m JOIN delivery d ON d.message = m.id \
              WHERE m.id = ?1",
         )?
         .query_row([message.0], |row| {
             let received = Timestamp::from_micros(row.get(2)?).to_string();
-            Ok((row.get(0)?, row.get(1)?, received, row.get::<_, String>(3)?, row.get::<_, i64>(4)?, row.get::<_, i64>(5)?))
+            Ok((row.get(0)?, row.get(1)?, received, row.get::<_, String>(3)?, row.get::<_, i64>(4)?))
         })?;
-    let mut statement = connection
-        .prepare_cached("SELECT address, state, tried, reply FROM recipient WHERE delivery = ?1 ORDER BY number")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT r.address, r.state, r.tried, r.reply, d.state, d.state = 2 AND r.leased = d.fence \
+             FROM recipient r JOIN delivery d ON d.id = r.delivery WHERE d.id = ?1 ORDER BY r.number",
+    )?;
     let each = statement
         .query_map([delivery], |row| {
             let fate = match row.get::<_, i64>(1)? {
-                0 if state == 3 => Fate::Held,
+                0 if row.get::<_, i64>(4)? == 3 => Fate::Held,
+                0 if row.get(5)? => Fate::Sending,
                 0 => Fate::Waiting,
                 1 => Fate::Delivered,
                 2 => Fate::Failed,

@@ -26,9 +26,11 @@ const V1: &str = "
 CREATE TABLE meta (
     only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
     clock INTEGER NOT NULL,       -- the newest time of a commit
-    live_bytes INTEGER NOT NULL   -- octets of stored content
+    live_bytes INTEGER NOT NULL,  -- octets of stored content
+    boot TEXT NOT NULL,           -- of the machine, when the process of that commit began
+    booted INTEGER NOT NULL       -- the time of that boot by the clock of that process
 );
-INSERT INTO meta VALUES (1, 0, 0);
+INSERT INTO meta VALUES (1, 0, 0, '', 0);
 
 CREATE TABLE message (
     id INTEGER PRIMARY KEY,

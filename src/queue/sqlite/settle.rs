@@ -43,6 +43,17 @@ pub(super) fn settle(
             doubt.map(|doubt| doubt.since.as_micros()),
             doubt.map(|doubt| doubt.refusal.as_str()),
         ))?;
+    if settlement.in_history {
+        note_attempt(store, claim, settlement, now)?;
+    }
+    if settlement.wakes_doubted {
+        wake_doubted(store, now)?;
+    }
+    let waiting = stand(store, claim.delivery, claim.message, now)?;
+    Ok(Settled::Written { waiting, attempts: claim.attempts + tried })
+}
+
+fn note_attempt(store: &SqliteStore, claim: &Claim, settlement: &Settlement, now: Timestamp) -> rusqlite::Result<()> {
     let reply = settlement.outcomes.first().map_or("", |(_, reply)| reply);
     store
         .connection
@@ -57,11 +68,7 @@ pub(super) fn settle(
             &settlement.sentence,
             reply,
         ))?;
-    if settlement.wakes_doubted {
-        wake_doubted(store, now)?;
-    }
-    let waiting = stand(store, claim.delivery, claim.message, now)?;
-    Ok(Settled::Written { waiting, attempts: claim.attempts + tried })
+    Ok(())
 }
 
 fn write_outcome(

@@ -1,0 +1,190 @@
+//! Promises 3 and 4: claims are exclusive, and made only where the caps leave room.
+
+use mailsluice::queue::record::Fate;
+use mailsluice::schedule::cap::Ledger;
+use mailsluice::schedule::verdict::{Charge, Outcome};
+
+use super::*;
+
+pub(crate) fn a_delivery_is_claimed_by_one_at_a_time(new: &Factory) {
+    let mut queue = new();
+    queue.enqueue(&mail(1, &["a", "b"]));
+    let first = queue.claim(&By::default()).unwrap();
+    assert_eq!(queue.fates(1), [Fate::Sending, Fate::Sending]);
+    assert!(queue.claim(&By::default()).is_none());
+    assert!(queue.claim(&By { account: "other", login: "other@host", ..By::default() }).is_none());
+    let _ = queue.settle(&first, &settlement(vec![Outcome::Untried; 2]));
+    let second = queue.claim(&By::default()).unwrap();
+    assert_eq!(second.delivery, first.delivery);
+    assert_ne!(second.fence, first.fence);
+    assert_ne!(second.charge, first.charge);
+}
+
+pub(crate) fn a_late_settlement_writes_nothing_but_the_end_of_its_charge(new: &Factory) {
+    let mut queue = new();
+    queue.enqueue(&mail(1, &["a"]));
+    let late = queue.claim(&By::default()).unwrap();
+    queue.pass(61);
+    assert_eq!(queue.reclaim(false, false), 1);
+    let current = queue.claim(&By { account: "other", login: "other@host", ..By::default() }).unwrap();
+    assert_ne!(current.fence, late.fence);
+    let before = queue.stats();
+    assert_eq!(queue.settle(&late, &settlement(vec![Outcome::Delivered])), Settled::Superseded);
+    assert_eq!((queue.fates(1), queue.stats()), (vec![Fate::Sending], before));
+    assert!(queue.content(1).is_some());
+    assert_eq!(queue.used("user@host", Counted::Messages), 1);
+    assert_eq!(queue.store().ledger(&LoginKey("user@host".into())).map_or(0, Ledger::under_way), 0);
+    // The one that holds it now is not disturbed; and once it is settled, the late one is late again.
+    let deferral = vec![deferred(&queue, 600)];
+    assert_eq!(queue.settle(&current, &settlement(deferral)), Settled::Written { waiting: 1, attempts: 2 });
+    assert_eq!(queue.settle(&late, &settlement(vec![Outcome::Delivered])), Settled::Superseded);
+    assert_eq!(queue.settle(&current, &settlement(vec![Outcome::Failed])), Settled::Superseded);
+    assert_eq!(queue.fates(1), [Fate::Waiting]);
+}
+
+pub(crate) fn a_lease_is_renewed_by_its_holder_alone(new: &Factory) {
+    let mut queue = new();
+    queue.enqueue(&mail(1, &["a"]));
+    let claim = queue.claim(&By::default()).unwrap();
+    queue.pass(50);
+    assert!(queue.write(|store, now| store.renew(&claim, LEASE, now)));
+    queue.pass(59);
+    assert_eq!(queue.reclaim(false, false), 0);
+    queue.pass(2);
+    assert_eq!(queue.reclaim(false, false), 1);
+    assert!(!queue.write(|store, now| store.renew(&claim, LEASE, now)));
+    let next = queue.claim(&By::default()).unwrap();
+    assert!(!queue.write(|store, now| store.renew(&claim, LEASE, now)));
+    assert!(queue.write(|store, now| store.renew(&next, LEASE, now)));
+}
+
+pub(crate) fn caps_are_looked_at_again_at_the_claim(new: &Factory) {
+    for counted in [Counted::Messages, Counted::Recipients] {
+        let mut queue = new();
+        for id in 1..=3 {
+            queue.enqueue(&mail(id, &["a"]));
+        }
+        let by = By::capped(counted, 2);
+        let first = queue.claim(&by).unwrap();
+        let second = queue.claim(&by).unwrap();
+        assert!(queue.claim(&by).is_none());
+        let _ = queue.settle(&first, &settlement(vec![Outcome::Delivered]));
+        queue.pass(10);
+        let _ = queue.settle(&second, &settlement(vec![Outcome::Delivered]));
+        // A window after the end of the first, and not before.
+        queue.pass(1790);
+        assert!(queue.claim(&by).is_none());
+        queue.now = queue.now.after(Duration::from_micros(1));
+        let third = queue.claim(&by).unwrap();
+        assert_eq!(third.message, MessageId(3));
+    }
+}
+
+pub(crate) fn connections_are_counted_by_login(new: &Factory) {
+    let mut queue = new();
+    for id in 1..=3 {
+        queue.enqueue(&mail(id, &["a"]));
+    }
+    let mut by = By::default();
+    by.caps.connections = 2;
+    let first = queue.claim(&by).unwrap();
+    assert!(queue.claim(&By { account: "twin", ..by.clone() }).is_some());
+    assert!(queue.claim(&by).is_none());
+    let _ = queue.settle(&first, &settlement(vec![Outcome::Delivered]));
+    assert!(queue.claim(&by).is_some());
+}
+
+pub(crate) fn accounts_with_one_login_share_a_ledger(new: &Factory) {
+    let mut queue = new();
+    for id in 1..=2 {
+        queue.enqueue(&mail(id, &["a"]));
+    }
+    let by = By::capped(Counted::Messages, 1);
+    assert!(queue.claim(&by).is_some());
+    assert!(queue.claim(&By { account: "twin", ..by.clone() }).is_none());
+    assert!(queue.claim(&By { login: "other@host", ..by }).is_some());
+}
+
+pub(crate) fn what_was_charged_is_remembered_after_a_crash(new: &Factory) {
+    let mut queue = new();
+    queue.enqueue(&mail(1, &["a", "b", "c"]));
+    queue.attempt(Outcome::Delivered);
+    queue.pass(10);
+    queue.crash();
+    assert_eq!(queue.used("user@host", Counted::Messages), 1);
+    assert_eq!(queue.used("user@host", Counted::Recipients), 3);
+    queue.pass(3591);
+    assert_eq!(queue.used("user@host", Counted::Recipients), 0);
+}
+
+pub(crate) fn a_charge_that_a_crash_left_open_ends_at_the_opening(new: &Factory) {
+    let mut queue = new();
+    for id in 1..=2 {
+        queue.enqueue(&mail(id, &["a"]));
+    }
+    let by = By::capped(Counted::Messages, 1);
+    queue.claim(&by).unwrap();
+    queue.pass(100_000);
+    queue.crash();
+    assert_eq!(queue.store().ledger(&LoginKey("user@host".into())).map_or(0, Ledger::under_way), 0);
+    assert_eq!(queue.reclaim(true, false), 1);
+    queue.pass(1800);
+    assert!(queue.claim(&by).is_none());
+    queue.pass(1);
+    assert!(queue.claim(&by).is_some());
+}
+
+pub(crate) fn a_refunded_charge_leaves_no_trace(new: &Factory) {
+    let mut queue = new();
+    queue.enqueue(&mail(1, &["a"]));
+    let by = By::capped(Counted::Messages, 1);
+    let claim = queue.claim(&by).unwrap();
+    let refunded = Settlement { charge: Charge::Refunded, ..settlement(vec![Outcome::Untried]) };
+    assert_eq!(queue.settle(&claim, &refunded), Settled::Written { waiting: 1, attempts: 0 });
+    assert_eq!(queue.used("user@host", Counted::Messages), 0);
+    queue.crash();
+    assert_eq!(queue.used("user@host", Counted::Messages), 0);
+    assert!(queue.claim(&by).is_some());
+}
+
+pub(crate) fn a_claim_takes_as_many_recipients_as_go(new: &Factory) {
+    let mut queue = new();
+    queue.enqueue(&mail(1, &["a", "b", "c", "d", "e", "f", "g"]));
+    let mut by = By::capped(Counted::Recipients, 5);
+    by.caps.recipients_per_message = 3;
+    let mut claimed = Vec::new();
+    for waiting in [4, 2] {
+        let claim = queue.claim(&by).unwrap();
+        claimed.push(claim.recipients.iter().map(|one| one.address.local_part().to_owned()).collect::<String>());
+        let settlement = settlement(vec![Outcome::Delivered; claim.recipients.len()]);
+        assert!(matches!(queue.settle(&claim, &settlement), Settled::Written { waiting: left, .. } if left == waiting));
+    }
+    assert_eq!(claimed, ["abc", "de"]);
+    assert!(queue.claim(&by).is_none());
+    assert_eq!(queue.fates(1)[4..], [Fate::Delivered, Fate::Waiting, Fate::Waiting]);
+    assert_eq!(queue.used("user@host", Counted::Recipients), 5);
+}
+
+pub(crate) fn the_oldest_of_a_flow_goes_first_and_what_is_tried_again_keeps_its_place(new: &Factory) {
+    let mut queue = new();
+    // The order is that in which they were stored, not that of their ids.
+    for id in [3, 1, 2] {
+        queue.enqueue(&mail(id, &["a"]));
+    }
+    let later = deferred(&queue, 10);
+    assert_eq!(queue.attempt(later).message, MessageId(3));
+    assert_eq!(queue.claim(&By::default()).unwrap().message, MessageId(1));
+    queue.pass(10);
+    assert_eq!(queue.claim(&By::default()).unwrap().message, MessageId(3));
+    assert_eq!(queue.claim(&By::default()).unwrap().message, MessageId(2));
+}
+
+pub(crate) fn a_claim_takes_of_its_own_flow_alone(new: &Factory) {
+    let mut queue = new();
+    queue.enqueue(&NewMessage { client: "camera".into(), ..mail(1, &["a"]) });
+    queue.enqueue(&NewMessage { priority: Priority::High, ..mail(2, &["a"]) });
+    queue.enqueue(&NewMessage { route: "elsewhere".into(), ..mail(3, &["a"]) });
+    assert!(queue.claim(&By::default()).is_none());
+    assert_eq!(queue.claim(&By { client: "camera", ..By::default() }).unwrap().message, MessageId(1));
+    assert_eq!(queue.claim(&By { priority: Priority::High, ..By::default() }).unwrap().message, MessageId(2));
+}

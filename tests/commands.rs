@@ -14,8 +14,8 @@ use mailsluice::sandbox::{Fault, FaultRule, Mechanism, Profile, SandboxConfig};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::daemon::{Daemon, Site, mailsluice};
-use crate::support::relay::{HEAD, PASSWORD, Upstream, WITHOUT_RATES, account, mailbox, recipients, send, within};
+use crate::support::daemon::{Site, mailsluice};
+use crate::support::relay::{HEAD, PASSWORD, Upstream, WITHOUT_RATES, mailbox, recipients, send, within};
 
 #[test]
 fn check_says_everything_that_is_wrong_at_once() {

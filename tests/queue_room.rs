@@ -9,7 +9,7 @@ use std::sync::Arc;
 use mailsluice::ids::{LoginKey, MessageId};
 use mailsluice::provider::Caps;
 use mailsluice::queue::record::{Claim, ClaimRequest, NewMessage, Settled};
-use mailsluice::queue::sqlite::{Options, SqliteStore};
+use mailsluice::queue::sqlite::{Machine, Options, SqliteStore};
 use mailsluice::queue::{Full, Queue, StoreError, Urgency};
 use mailsluice::route::Priority;
 use mailsluice::schedule::verdict::Outcome;
@@ -51,7 +51,7 @@ fn small_file_system(test: &str) -> Option<PathBuf> {
 fn open(folder: &Path, min_free: u64) -> SqliteStore {
     let path = folder.join("queue.db");
     let mut store = SqliteStore::open(Options { path, max_bytes: 1 << 30, min_free, ephemeral: true }).unwrap();
-    store.take_up(Timestamp::from_secs(1_800_000_000)).unwrap();
+    store.take_up(Timestamp::from_secs(1_800_000_000), &Machine::now()).unwrap();
     store
 }
 

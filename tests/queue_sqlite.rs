@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mailsluice::ids::MessageId;
 use mailsluice::queue::record::{Fate, ListRequest, Operation};
-use mailsluice::queue::sqlite::{Options, SqliteStore};
+use mailsluice::queue::sqlite::{Machine, Options, SqliteStore};
 use mailsluice::queue::{OpenError, QueueReader, QueueStore, StoreError};
 use mailsluice::time::Timestamp;
 use rusqlite::Connection;
@@ -116,7 +116,7 @@ fn what_was_committed_is_in_the_files() {
         fs::copy(folder.path().join(name), copy.path().join(name)).unwrap();
     }
     let mut restarted = SqliteStore::open(options(&copy)).unwrap();
-    restarted.take_up(NOW).unwrap();
+    restarted.take_up(NOW, &Machine::now()).unwrap();
     let all = ListRequest { after: None, limit: 10, fate: None };
     let list = restarted.reader().unwrap().list(&all, NOW).unwrap();
     assert_eq!(list.iter().map(|one| one.queue_id.0).collect::<Vec<_>>(), [1, 2, 3]);

@@ -3,7 +3,9 @@
 mod architecture;
 mod clients;
 mod commands;
+mod crash;
 mod pacing;
+mod pacing_wire;
 mod postfix;
 mod queue_contract;
 mod queue_room;
@@ -12,3 +14,5 @@ mod quickstart;
 mod receive;
 mod session_scripts;
 mod support;
+mod traps;
+mod uncertain;

@@ -193,6 +193,7 @@ mod tests {
     use crate::smtp::Reply;
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn every_trap_is_known_by_its_text() {
         use Class::{Account, Login, NextTransaction, Quota, Rate, Unlisted, Wait};
         use Step::{Auth, Data, FinalReply, Mail, Rcpt};

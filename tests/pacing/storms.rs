@@ -36,12 +36,8 @@ struct Storm {
     wall: Timestamp,
 }
 
-const CLIENTS: [(&str, Priority); 4] = [
-    ("alarm", Priority::High),
-    ("camera", Priority::Normal),
-    ("form", Priority::Normal),
-    ("scanner", Priority::Low),
-];
+const CLIENTS: [(&str, Priority); 4] =
+    [("alarm", Priority::High), ("camera", Priority::Normal), ("form", Priority::Normal), ("scanner", Priority::Low)];
 
 fn endings() -> impl Strategy<Value = Ending> {
     prop_oneof![
@@ -100,8 +96,12 @@ fn accounts() -> impl Strategy<Value = Vec<AccountConfig>> {
 fn storms() -> impl Strategy<Value = Storm> {
     let moves = prop::collection::vec((endings(), 0..20_000_u64, 0..=1000_u64), 1..30);
     let turns = prop::collection::vec(turns(), 5..80);
-    (accounts(), moves, turns, walls())
-        .prop_map(|(accounts, moves, turns, wall)| Storm { accounts, moves, turns, wall })
+    (accounts(), moves, turns, walls()).prop_map(|(accounts, moves, turns, wall)| Storm {
+        accounts,
+        moves,
+        turns,
+        wall,
+    })
 }
 
 /// One move after another, over and over.

@@ -158,6 +158,7 @@ pub(crate) fn lanes_stand_as_they_stood(new: &Factory) {
         last_delivered: Some(queue.now),
         suspicions: vec![Suspicion { client: "shop".into(), delivery: mailsluice::ids::DeliveryId(7) }],
         last_probe: Some("shop".into()),
+        resumed: Some(queue.now),
     };
     queue.write(|store, _| store.set_lane(&"office".into(), &lane));
     queue.crash();

@@ -1,7 +1,9 @@
 //! What several of the integration tests stand on.
 
+pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod relay;
+pub(crate) mod scene;
 
 use std::sync::Arc;
 

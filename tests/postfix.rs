@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 
 use crate::support::daemon::Site;
-use crate::support::relay::{Arrived, HEAD, run, send};
+use crate::support::relay::{Arrived, HEAD, free_port, run, send};
 
 const USER: &str = "relay@smarthost.example";
 const PASSWORD: &str = "Right horse, wrong & battery";
@@ -163,8 +163,7 @@ impl Postfix {
         chown(path("data"), Some(user_id("postfix")), None).unwrap();
         chown(path("mail"), Some(65_534), Some(65_534)).unwrap();
         Authority::open(&path("tls")).unwrap();
-        // Free now; nobody else takes a port that the system has just given out.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let fill = |text: &str| {
             text.replace("FOLDER", folder.path().to_str().unwrap()).replace("ADDRESS", &address.to_string())
         };

@@ -1,7 +1,6 @@
 //! `mailsluice quickstart` as a newcomer meets it: what it prints is typed, and works.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -9,7 +8,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::daemon::{Daemon, mailsluice};
-use crate::support::relay::{Arrived, run};
+use crate::support::relay::{Arrived, free_port, run};
 
 #[test]
 fn what_quickstart_prints_works_and_a_second_run_finds_the_queue_of_the_first() {
@@ -89,11 +88,4 @@ fn messages(mail: &Path) -> Vec<Arrived> {
     let entries = fs::read_dir(mail).unwrap().map(|entry| entry.unwrap().path());
     let messages = entries.filter(|path| path.extension().is_some_and(|extension| extension == "eml"));
     messages.map(|path| Arrived::of(&fs::read(path).unwrap())).collect()
-}
-
-/// Free on both families.
-fn free_port() -> u16 {
-    let port = |listener: TcpListener| listener.local_addr().unwrap().port();
-    let mut tried = std::iter::repeat_with(|| port(TcpListener::bind("127.0.0.1:0").unwrap()));
-    tried.find(|port| TcpListener::bind(("::1", *port)).is_ok()).unwrap()
 }

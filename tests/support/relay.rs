@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,6 +95,13 @@ pub(crate) fn addresses(daemon: &Daemon) -> [SocketAddr; 2] {
     let listeners: Vec<SocketAddr> =
         started["listeners"].as_str().unwrap().split(", ").map(|address| address.parse().unwrap()).collect();
     listeners.try_into().unwrap()
+}
+
+/// A port that nobody has on either loopback address, below those that the system gives out by itself (from 32768 on), so
+/// that no connection of another test takes it meanwhile.
+pub(crate) fn free_port() -> u16 {
+    let free = |port: &u16| ["127.0.0.1", "::1"].iter().all(|host| TcpListener::bind((*host, *port)).is_ok());
+    std::iter::repeat_with(|| fastrand::u16(10_000..32_768)).find(free).unwrap()
 }
 
 /// Runs a program of a Debian package, with `input` on its standard input; fails where it is missing or fails.

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use tokio::sync::{Notify, watch};
 
 use super::{Failure, runtime};
-use crate::app::{AppError, open_queue};
-use crate::config::{Config, OnUncertain, queue_path};
+use crate::app::{AppError, holds, open_queue, tell_reclaimed};
+use crate::config::{Config, queue_path};
 use crate::control::desk::Desk;
 use crate::control::request::{Answer, Request};
 use crate::control::{client, socket_path};
+use crate::ids::AccountName;
 use crate::observe::Observer;
 use crate::observe::logging::{self, LogFormat, LogTarget};
 
@@ -36,12 +37,14 @@ fn open_and_ask(config: &Path, database: &Path, request: Request) -> Result<Answ
     let settings = Config::load(config).map_err(AppError::from)?;
     logging::start(LogFormat::Text, LogTarget::Stderr);
     runtime()?.block_on(async {
-        let hold = |name: &crate::ids::AccountName| {
-            settings.account(name).is_some_and(|account| account.on_uncertain == OnUncertain::Hold)
-        };
-        let opened = open_queue(&settings.queue, &hold)?;
-        let (_sender, config) = watch::channel(Arc::new(settings.clone()));
+        let hold = |account: &AccountName| holds(&settings, account);
+        // Who only looks leaves what the last daemon had under way to the next one.
+        let opened = open_queue(&settings.queue, request.changes().then_some(&hold))?;
         let (observer, wake) = (Arc::new(Observer::default()), Arc::new(Notify::new()));
+        for reclaimed in &opened.reclaimed {
+            tell_reclaimed(&observer, reclaimed, hold(&reclaimed.account));
+        }
+        let (_sender, config) = watch::channel(Arc::new(settings.clone()));
         let desk = Desk { queue: opened.queue, observer, config, wake, resident: false };
         Ok(desk.answer(request).await)
     })

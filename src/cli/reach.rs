@@ -34,7 +34,7 @@ fn open_and_ask(config: &Path, database: &Path, request: Request) -> Result<Answ
     if !database.exists() {
         return Err(Failure::Said(format!("there is no daemon and no queue at {}", database.display())));
     }
-    let settings = Config::load(config).map_err(AppError::from)?;
+    let settings = Config::load_without_secrets(config).map_err(AppError::from)?;
     logging::start(LogFormat::Text, LogTarget::Stderr);
     runtime()?.block_on(async {
         let hold = |account: &AccountName| holds(&settings, account);

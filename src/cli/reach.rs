@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, watch};
 
+use super::output::say;
 use super::{Failure, runtime};
 use crate::app::{AppError, holds, open_queue, tell_reclaimed};
 use crate::config::{Config, queue_path};
@@ -53,6 +54,5 @@ fn open_and_ask(config: &Path, database: &Path, request: Request) -> Result<Answ
 /// Prints an answer for a program.
 pub(super) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Said(error.to_string()))?;
-    println!("{text}");
-    Ok(())
+    say!("{text}")
 }

@@ -64,11 +64,12 @@ pub struct Opened {
     pub reclaimed: Vec<Reclaimed>,
 }
 
-/// Opens the queue and takes up where the last process left off.
+/// Opens the queue and takes up where the last process left off. With `hold`, what was under way then is reclaimed: held
+/// for a person where that says so of its account, else sent again.
 ///
 /// # Errors
 /// Where it cannot be opened or read.
-pub fn open_queue(settings: &QueueConfig, hold: &dyn Fn(&AccountName) -> bool) -> Result<Opened, AppError> {
+pub fn open_queue(settings: &QueueConfig, hold: Option<&dyn Fn(&AccountName) -> bool>) -> Result<Opened, AppError> {
     let mut store = SqliteStore::open(Options {
         path: settings.path.clone(),
         max_bytes: settings.max_bytes,
@@ -77,9 +78,12 @@ pub fn open_queue(settings: &QueueConfig, hold: &dyn Fn(&AccountName) -> bool) -
     })?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::starting_after(store.newest()));
     store.take_up(clock.now(), &Machine::now())?;
-    store.begin()?;
-    let reclaimed = store.reclaim(true, hold, clock.now())?;
-    store.commit(clock.now())?;
+    let mut reclaimed = Vec::new();
+    if let Some(hold) = hold {
+        store.begin()?;
+        reclaimed = store.reclaim(true, hold, clock.now())?;
+        store.commit(clock.now())?;
+    }
     let newest = store.newest_id()?;
     let mut readers: Vec<Box<dyn QueueReader>> = Vec::new();
     for _ in 0..READERS {
@@ -111,7 +115,7 @@ impl App {
         let observer = Arc::new(Observer::default());
         let settings = config.clone();
         let hold = move |account: &AccountName| holds(&settings, account);
-        let opened = open_queue(&config.queue, &hold)?;
+        let opened = open_queue(&config.queue, Some(&hold))?;
         for reclaimed in &opened.reclaimed {
             tell_reclaimed(&observer, reclaimed, hold(&reclaimed.account));
         }
@@ -315,11 +319,11 @@ async fn keep_house(queue: Queue, config: watch::Receiver<Arc<Config>>) {
     }
 }
 
-fn holds(config: &Config, account: &AccountName) -> bool {
+pub(crate) fn holds(config: &Config, account: &AccountName) -> bool {
     config.account(account).is_some_and(|account| account.on_uncertain == OnUncertain::Hold)
 }
 
-fn tell_reclaimed(observer: &Observer, reclaimed: &Reclaimed, hold: bool) {
+pub(crate) fn tell_reclaimed(observer: &Observer, reclaimed: &Reclaimed, hold: bool) {
     let uncertain = Uncertain {
         id: reclaimed.message,
         client: &reclaimed.client,

@@ -251,6 +251,33 @@ async fn commands_end_with_codes_that_scripts_expect() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_has_read_enough_of_an_output_makes_no_failure_of_it() {
+    let upstream = Upstream::start(mailbox(), WITHOUT_RATES).await;
+    let _daemon = upstream.site.serve();
+    let commands: [&[&str]; 6] = [
+        &["check"],
+        &["queue", "list"],
+        &["queue", "stats"],
+        &["queue", "stats", "--json"],
+        &["account", "list"],
+        &["sandbox", "--list-faults"],
+    ];
+    for arguments in commands {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = mailsluice();
+        command.arg("--config").arg(upstream.site.config()).args(arguments);
+        let output = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        assert_eq!((code(&output), stderr(&output)), (0, String::new()), "{arguments:?}");
+
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = command.stdout(full).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        assert_eq!(code(&output), 1, "{arguments:?}");
+        assert!(stderr(&output).contains("standard output cannot be written"), "{}", stderr(&output));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_hangup_reads_the_configuration_again_and_a_bad_one_changes_nothing() {
     let upstream = Upstream::start(mailbox(), "").await;
     let client = |name: &str| format!("[[client]]\nname = \"{name}\"\nnetworks = [\"127.0.0.1/32\"]\n");

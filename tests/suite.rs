@@ -1,5 +1,7 @@
 //! The integration tests, one binary: each module says what it shows.
 
+#![expect(clippy::disallowed_methods, reason = "tests time real processes by the clock on the wall")]
+
 mod architecture;
 mod clients;
 mod clock;

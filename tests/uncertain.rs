@@ -88,6 +88,30 @@ fn a_crash_before_the_final_reply_is_held_where_wanted() {
     assert_eq!(scene.sandbox.deliveries().len(), 3, "what was held is never sent again");
 }
 
+#[test]
+fn what_a_crash_left_is_told_by_the_command_that_takes_it_up_and_not_by_one_that_looks() {
+    let scene = scene(HOLD, answered_late());
+    let daemon = scene.serve();
+    scene.offer(0..1);
+    scene.wait_for(1);
+    let accepted = daemon.wait_for("acceptance", |line| line["event"] == "accepted");
+    let id = id(&accepted);
+    daemon.kill();
+
+    for looking in [&["queue", "list"][..], &["queue", "show", id], &["queue", "stats"], &["account", "list"]] {
+        let output = scene.site.run(looking);
+        assert!(output.status.success());
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{looking:?}");
+        assert_eq!(scene.site.json(&["queue", "list", "--json"])[0]["fate"], "sending", "{looking:?}");
+    }
+    let settled = scene.site.run(&["queue", "settle", id, "delivered"]);
+    let told = String::from_utf8_lossy(&settled.stderr);
+    assert!(settled.status.success(), "{told}");
+    let uncertain = told.lines().find(|line| line.contains("event=\"uncertain\"")).expect(&told);
+    assert!(uncertain.contains(&format!("{id}: nobody knows whether")), "{told}");
+    assert_eq!(scene.site.json(&["queue", "show", id, "--json"])["fate"], "delivered");
+}
+
 fn scene(account: &str, fault: FaultRule) -> Scene {
     let mut script = Script { account, ..Script::default() };
     script.sandbox.fault = Some(fault);

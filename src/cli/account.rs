@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
+use super::output::say;
 use super::reach::{ask, print_json};
 use super::{Failure, table};
 use crate::control::request::{AccountStanding, Answer, Request};
@@ -39,12 +40,12 @@ impl AccountCommand {
                 let Answer::Hastened(count) = ask(config, Request::Resume(AccountName::from(name.as_str())))? else {
                     return Err(unexpected());
                 };
-                println!("{name}: open; {count} messages that were put off are tried now");
+                say!("{name}: open; {count} messages that were put off are tried now")?;
                 Ok(())
             }
             Self::Pause { name } => {
                 ask(config, Request::Pause(AccountName::from(name.as_str())))?;
-                println!("{name}: paused; its mail is kept until `mailsluice account resume {name}`");
+                say!("{name}: paused; its mail is kept until `mailsluice account resume {name}`")?;
                 Ok(())
             }
         }
@@ -61,19 +62,19 @@ fn list(config: &Path, json: bool) -> Result<(), Failure> {
         return print_json(&accounts);
     }
     let rows: Vec<Vec<String>> = accounts.iter().map(row).collect();
-    table::print(&["ACCOUNT", "STANDING", "HOST", "SENDING", "CAPS USED", "NEXT SLOT"], &rows);
+    table::print(&["ACCOUNT", "STANDING", "HOST", "SENDING", "CAPS USED", "NEXT SLOT"], &rows)?;
     for account in accounts.iter().filter(|account| account.cause.is_some()) {
-        println!();
-        println!("{}: {}", account.account, account.cause.as_deref().unwrap_or_default());
+        say!("")?;
+        say!("{}: {}", account.account, account.cause.as_deref().unwrap_or_default())?;
         if let Some(reply) = &account.reply {
-            println!("  the provider said: {reply}");
+            say!("  the provider said: {reply}")?;
         }
         let since = account.stopped_seconds.map(|seconds| spoken(Duration::from_secs(seconds))).unwrap_or_default();
         let probe = match account.next_probe_in {
             Some(seconds) => format!("one message tries in {}", spoken(Duration::from_secs(seconds))),
             None => "nothing tries".into(),
         };
-        println!("  for {since}; {probe}; at once: mailsluice account resume {}", account.account);
+        say!("  for {since}; {probe}; at once: mailsluice account resume {}", account.account)?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 
 mod account;
 mod check;
+mod output;
 mod queue;
 mod quickstart;
 mod reach;
@@ -102,7 +103,7 @@ pub fn main() -> ExitCode {
         Err(failure) => {
             let text = failure.text();
             for line in text.lines() {
-                eprintln!("mailsluice: {line}");
+                output::complain(format_args!("mailsluice: {line}"));
             }
             ExitCode::from(failure.code())
         }

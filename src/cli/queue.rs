@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
+use super::output::say;
 use super::reach::{ask, print_json};
 use super::{Failure, table};
 use crate::control::request::{Answer, Request};
@@ -144,13 +145,16 @@ fn list(
         return print_json(&listed);
     }
     if listed.is_empty() {
-        println!("nothing");
+        say!("nothing")?;
         return Ok(());
     }
     let rows: Vec<Vec<String>> = listed.iter().map(row).collect();
-    table::print(&["QUEUE ID", "FATE", "CLIENT", "PRIORITY", "AGE", "SIZE", "FROM", "TO", "NEXT", "LAST REPLY"], &rows);
+    table::print(
+        &["QUEUE ID", "FATE", "CLIENT", "PRIORITY", "AGE", "SIZE", "FROM", "TO", "NEXT", "LAST REPLY"],
+        &rows,
+    )?;
     if let Some(last) = listed.last().filter(|_| listed.len() == limit as usize) {
-        println!("more: mailsluice queue list --after {}", last.queue_id);
+        say!("more: mailsluice queue list --after {}", last.queue_id)?;
     }
     Ok(())
 }
@@ -190,22 +194,22 @@ fn show(config: &Path, id: MessageId, json: bool) -> Result<(), Failure> {
         return print_json(&shown);
     }
     let Shown { listed, address, message_id, received, route, each, history } = *shown;
-    println!("{}  {}", listed.queue_id, listed.fate.as_str());
-    println!("received    {received} from {} ({address}), {} priority", listed.client, listed.priority.as_str());
-    println!("from        {}", listed.from);
-    println!("message-id  {message_id}");
-    println!("size        {} octets, route {route}, {} attempts", listed.size, listed.attempts);
+    say!("{}  {}", listed.queue_id, listed.fate.as_str())?;
+    say!("received    {received} from {} ({address}), {} priority", listed.client, listed.priority.as_str())?;
+    say!("from        {}", listed.from)?;
+    say!("message-id  {message_id}")?;
+    say!("size        {} octets, route {route}, {} attempts", listed.size, listed.attempts)?;
     if let Some(seconds) = listed.next_attempt_in {
-        println!("next        in {}", seconds_spoken(seconds));
+        say!("next        in {}", seconds_spoken(seconds))?;
     }
-    println!();
+    say!("")?;
     let rows: Vec<Vec<String>> = each
         .into_iter()
         .map(|one| vec![one.address, one.fate.as_str().into(), one.attempts.to_string(), one.reply.unwrap_or_default()])
         .collect();
-    table::print(&["RECIPIENT", "FATE", "ATTEMPTS", "LAST REPLY"], &rows);
+    table::print(&["RECIPIENT", "FATE", "ATTEMPTS", "LAST REPLY"], &rows)?;
     if !history.is_empty() {
-        println!();
+        say!("")?;
         let rows: Vec<Vec<String>> = history
             .into_iter()
             .map(|one| {
@@ -213,7 +217,7 @@ fn show(config: &Path, id: MessageId, json: bool) -> Result<(), Failure> {
                 vec![ago, one.account.to_string(), one.host, one.sentence, one.reply]
             })
             .collect();
-        table::print(&["ATTEMPT", "ACCOUNT", "HOST", "WHAT CAME OF IT", "REPLY"], &rows);
+        table::print(&["ATTEMPT", "ACCOUNT", "HOST", "WHAT CAME OF IT", "REPLY"], &rows)?;
     }
     Ok(())
 }
@@ -229,7 +233,7 @@ fn operate(config: &Path, ids: &[MessageId], operation: Operation) -> Result<(),
             return Err(unexpected());
         };
         match operated {
-            Operated::Done { recipients, .. } => println!("{id}: done, {} recipients", recipients.len()),
+            Operated::Done { recipients, .. } => say!("{id}: done, {} recipients", recipients.len())?,
             Operated::Unknown => refused.push(unknown(*id).text()),
             Operated::Busy => refused.push(format!("{id}: is being sent right now; try again in a moment")),
             Operated::Nothing(why) => refused.push(format!("{id}: nothing to do: {why}")),
@@ -240,7 +244,7 @@ fn operate(config: &Path, ids: &[MessageId], operation: Operation) -> Result<(),
 
 fn retry_all(config: &Path) -> Result<(), Failure> {
     let Answer::Hastened(count) = ask(config, Request::RetryAll)? else { return Err(unexpected()) };
-    println!("{count} messages that were put off are tried now");
+    say!("{count} messages that were put off are tried now")?;
     Ok(())
 }
 
@@ -250,15 +254,15 @@ fn stats(config: &Path, json: bool) -> Result<(), Failure> {
     if json {
         return print_json(&serde_json::json!({ "queue": queue, "since_start": since_start }));
     }
-    print_stats(&queue);
+    print_stats(&queue)?;
     if let Some(counts) = since_start {
-        println!();
-        print_counts(&counts);
+        say!("")?;
+        print_counts(&counts)?;
     }
     Ok(())
 }
 
-fn print_stats(stats: &Stats) {
+fn print_stats(stats: &Stats) -> Result<(), Failure> {
     let oldest = stats.oldest_seconds.map_or_else(|| "-".into(), seconds_spoken);
     let rows = [
         ("ready", stats.ready.to_string()),
@@ -272,10 +276,10 @@ fn print_stats(stats: &Stats) {
         ("oldest waits", oldest),
     ];
     let rows: Vec<Vec<String>> = rows.into_iter().map(|(name, value)| vec![name.into(), value]).collect();
-    table::print(&["QUEUE", ""], &rows);
+    table::print(&["QUEUE", ""], &rows)
 }
 
-fn print_counts(counts: &Counts) {
+fn print_counts(counts: &Counts) -> Result<(), Failure> {
     let rows = [
         ("accepted", counts.accepted),
         ("refused", counts.refused),
@@ -286,5 +290,5 @@ fn print_counts(counts: &Counts) {
         ("alarms", counts.alarms),
     ];
     let rows: Vec<Vec<String>> = rows.into_iter().map(|(name, value)| vec![name.into(), value.to_string()]).collect();
-    table::print(&["SINCE START", ""], &rows);
+    table::print(&["SINCE START", ""], &rows)
 }

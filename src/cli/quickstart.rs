@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::ExposeSecret;
 
+use super::output::complain;
 use super::{Failure, runtime, start_log};
 use crate::app::{App, AppError};
 use crate::config::{Config, secret::quoted};
@@ -70,7 +71,7 @@ impl Quickstart {
     /// On standard error, so that the log on standard output stays one object a line.
     fn explain(&self, file: &Path, mail: &Path) {
         let port = self.port;
-        eprintln!(
+        complain(format_args!(
             "\
 Mailsluice listens on 127.0.0.1:{port} and [::1]:{port}; behind it the sandbox plays Microsoft 365.
 
@@ -92,7 +93,7 @@ Ctrl-C stops it; the next run finds this one's queue.
 ",
             mail = mail.display(),
             file = quoted(file),
-        );
+        ));
     }
 }
 

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, watch};
 
+use super::output::say;
 use super::{Failure, runtime};
-use crate::app::{AppError, open_queue};
-use crate::config::{Config, OnUncertain, queue_path};
+use crate::app::{AppError, holds, open_queue, tell_reclaimed};
+use crate::config::{Config, queue_path};
 use crate::control::desk::Desk;
 use crate::control::request::{Answer, Request};
 use crate::control::{client, socket_path};
+use crate::ids::AccountName;
 use crate::observe::Observer;
 use crate::observe::logging::{self, LogFormat, LogTarget};
 
@@ -33,15 +35,17 @@ fn open_and_ask(config: &Path, database: &Path, request: Request) -> Result<Answ
     if !database.exists() {
         return Err(Failure::Said(format!("there is no daemon and no queue at {}", database.display())));
     }
-    let settings = Config::load(config).map_err(AppError::from)?;
+    let settings = Config::load_without_secrets(config).map_err(AppError::from)?;
     logging::start(LogFormat::Text, LogTarget::Stderr);
     runtime()?.block_on(async {
-        let hold = |name: &crate::ids::AccountName| {
-            settings.account(name).is_some_and(|account| account.on_uncertain == OnUncertain::Hold)
-        };
-        let opened = open_queue(&settings.queue, &hold)?;
-        let (_sender, config) = watch::channel(Arc::new(settings.clone()));
+        let hold = |account: &AccountName| holds(&settings, account);
+        // Who only looks leaves what the last daemon had under way to the next one.
+        let opened = open_queue(&settings.queue, request.changes().then_some(&hold))?;
         let (observer, wake) = (Arc::new(Observer::default()), Arc::new(Notify::new()));
+        for reclaimed in &opened.reclaimed {
+            tell_reclaimed(&observer, reclaimed, hold(&reclaimed.account));
+        }
+        let (_sender, config) = watch::channel(Arc::new(settings.clone()));
         let desk = Desk { queue: opened.queue, observer, config, wake, resident: false };
         Ok(desk.answer(request).await)
     })
@@ -50,6 +54,5 @@ fn open_and_ask(config: &Path, database: &Path, request: Request) -> Result<Answ
 /// Prints an answer for a program.
 pub(super) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Said(error.to_string()))?;
-    println!("{text}");
-    Ok(())
+    say!("{text}")
 }

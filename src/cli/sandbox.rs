@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::output::say;
 use super::{Failure, runtime};
 use crate::sandbox::{Fault, FaultRule, Sandbox, SandboxConfig};
 
@@ -27,8 +28,7 @@ impl SandboxCommand {
         if self.list_faults {
             let rows: Vec<Vec<String>> =
                 Fault::ALL.iter().map(|fault| vec![fault.name().into(), fault.about().into()]).collect();
-            super::table::print(&["FAULT", "WHAT HAPPENS"], &rows);
-            return Ok(());
+            return super::table::print(&["FAULT", "WHAT HAPPENS"], &rows);
         }
         runtime()?.block_on(async {
             let config = SandboxConfig {
@@ -46,13 +46,13 @@ impl SandboxCommand {
                     self.directory.display()
                 ))
             })?;
-            println!("The sandbox plays smtp.office365.com on {}. It sends nothing anywhere.", sandbox.address());
-            println!("  user           {user}");
+            say!("The sandbox plays smtp.office365.com on {}. It sends nothing anywhere.", sandbox.address())?;
+            say!("  user           {user}")?;
             // Not a secret: it opens nothing but this play.
-            println!("  password       {}", secrecy::ExposeSecret::expose_secret(&password));
-            println!("  authority      {}", self.directory.join("ca.pem").display());
-            println!("  delivered to   {}", self.directory.join("mail").display());
-            println!("Ctrl-C stops it.");
+            say!("  password       {}", secrecy::ExposeSecret::expose_secret(&password))?;
+            say!("  authority      {}", self.directory.join("ca.pem").display())?;
+            say!("  delivered to   {}", self.directory.join("mail").display())?;
+            say!("Ctrl-C stops it.")?;
             let _ = tokio::signal::ctrl_c().await;
             sandbox.stop().await;
             Ok(())

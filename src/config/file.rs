@@ -20,6 +20,8 @@ pub struct Surroundings {
     pub hostname: String,
     /// The environment, for secrets.
     pub variable: fn(&str) -> Option<OsString>,
+    /// Whether secrets are read, to see that they are there.
+    pub reads_secrets: bool,
 }
 
 impl Surroundings {
@@ -31,6 +33,7 @@ impl Surroundings {
             folder: path.parent().map(Path::to_path_buf).unwrap_or_default(),
             hostname: if value::is_own_name(&nodename) { nodename } else { "localhost".into() },
             variable: |name| std::env::var_os(name),
+            reads_secrets: true,
         }
     }
 }
@@ -42,6 +45,19 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it, by line; only a syntax error hides the rest.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        Self::load_in(path, &Surroundings::of(path))
+    }
+
+    /// [`Config::load`], but secrets may be out of reach: for whoever logs in nowhere. Those that a service manager hands
+    /// to the daemon are there for the daemon alone.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_without_secrets(path: &Path) -> Result<Self, ConfigErrors> {
+        Self::load_in(path, &Surroundings { reads_secrets: false, ..Surroundings::of(path) })
+    }
+
+    fn load_in(path: &Path, around: &Surroundings) -> Result<Self, ConfigErrors> {
         let file = path.display().to_string();
         let bytes = read_limited(path).map_err(|error| {
             let wanted = format!("a configuration file of up to {} KiB", MAX_OCTETS >> 10);
@@ -52,7 +68,7 @@ impl Config {
             let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
             whole(&file, format!("bytes on line {line} that are not UTF-8"), "a file in UTF-8")
         })?;
-        Self::parse(&text, &file, &Surroundings::of(path))
+        Self::parse(&text, &file, around)
     }
 
     /// Reads `text` as the configuration in `file`, a name for messages.

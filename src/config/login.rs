@@ -24,12 +24,13 @@ impl LoginKeys {
     }
 }
 
-/// Reads the two keys, and the password itself, to say at once where it cannot be had.
+/// Reads the two keys, and the password itself where secrets are read, to say at once where it cannot be had.
 pub(super) fn read(table: &Table<'_>, report: &mut Report<'_>, around: &Surroundings) -> LoginKeys {
     let username =
         table.read(report, "username", |v| value::text(v, "the name of the login, without control characters"));
     let password = read_password(table, report, around);
-    if let Some(Err(error)) = password.as_ref().map(|secret| secret.read_with(around.variable)) {
+    let secret = password.as_ref().filter(|_| around.reads_secrets);
+    if let Some(Err(error)) = secret.map(|secret| secret.read_with(around.variable)) {
         report.add(table.line_of(report, "password"), "account.password", error.found, error.wanted);
     }
     LoginKeys { username, password }

@@ -149,6 +149,22 @@ fn a_file_that_is_not_there_or_not_text_is_told_without_a_line() {
 }
 
 #[test]
+fn secrets_out_of_reach_matter_only_to_who_logs_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    let head = "[[listener]]\naddress = \"127.0.0.1:0\"\n[[account]]\nname = \"m365\"\nprovider = \"microsoft365\"\n\
+                username = \"webmaster@example.com\"\n";
+    for password in ["file = \"nowhere\"", "env = \"MAILSLUICE_TEST_NOWHERE\"", "credential = \"nowhere\""] {
+        fs::write(&path, format!("{head}password = {{ {password} }}\n")).unwrap();
+        let told = Config::load(&path).unwrap_err();
+        assert_eq!((told.problems.len(), told.problems[0].key.as_str()), (1, "account.password"), "{told}");
+        assert!(Config::load_without_secrets(&path).is_ok(), "{password}");
+    }
+    fs::write(&path, format!("{head}password = {{ }}\n")).unwrap();
+    assert!(Config::load_without_secrets(&path).is_err(), "what is written badly stays wrong");
+}
+
+#[test]
 fn relative_paths_start_at_the_folder_of_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.toml");
@@ -202,7 +218,11 @@ fn sections(text: &str) -> Vec<Line<'_>> {
 
 fn parse(text: &str, name: &str) -> Result<Config, ConfigErrors> {
     let variable = |name: &str| (name == "SMTP_PASSWORD").then(|| "hunter2".into());
-    Config::parse(text, name, &Surroundings { folder: data(), hostname: "machine.example".into(), variable })
+    Config::parse(
+        text,
+        name,
+        &Surroundings { folder: data(), hostname: "machine.example".into(), variable, reads_secrets: true },
+    )
 }
 
 /// Reads what is shipped, with a password file that is there.

@@ -33,6 +33,16 @@ pub enum Request {
     Pause(AccountName),
 }
 
+impl Request {
+    /// Whether the queue is another one afterwards.
+    pub fn changes(&self) -> bool {
+        match self {
+            Self::List(_) | Self::Show(_) | Self::Stats | Self::Accounts => false,
+            Self::Operate { .. } | Self::RetryAll | Self::Resume(_) | Self::Pause(_) => true,
+        }
+    }
+}
+
 /// What the daemon answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -10,7 +10,7 @@ use super::lettre::{CLOSING, Connection, Parameter, mail, rcpt};
 pub use super::timeouts::Timeouts;
 use super::trouble::{local, protocol};
 use crate::config::SmtpEndpoint;
-use crate::schedule::attempt::{End, Obstacle, RcptResult, Step, Transcript};
+use crate::schedule::attempt::{End, Obstacle, RcptResult, Step, Transcript, Trouble};
 use crate::smtp::{Envelope, Reply};
 
 /// A connection to a smarthost that is encrypted as configured and logged in.
@@ -109,10 +109,14 @@ impl Upstream {
             return Err(Obstacle::Trouble(protocol(Step::Auth, detail)));
         };
         let lines = credentials.exchange(mechanism);
+        let hidden = credentials.hidden(&lines);
         for (index, line) in lines.iter().enumerate() {
             let line = format!("{}\r\n", line.expose_secret());
-            let reply =
-                self.connection.command(&line, Step::Auth, self.timeouts.auth).await.map_err(Obstacle::Trouble)?;
+            let mut reply =
+                self.connection.command(&line, Step::Auth, self.timeouts.auth).await.map_err(|trouble| {
+                    Obstacle::Trouble(Trouble { detail: hidden.out_of(&trouble.detail), ..trouble })
+                })?;
+            reply.lines.iter_mut().for_each(|text| *text = hidden.out_of(text));
             let wanted = if index + 1 == lines.len() { 2 } else { 3 };
             expect(wanted, Step::Auth, reply, &self.peer)?;
         }

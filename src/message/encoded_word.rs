@@ -64,8 +64,24 @@ pub(super) fn encode(text: &str) -> String {
     words
 }
 
-/// Unstructured text with every stretch of 8-bit words encoded; ASCII words around them stay as they are.
+/// Unstructured text with every stretch of 8-bit words encoded; ASCII words around them stay as they are, and so do
+/// words with an at sign between them: as addresses they are of use only as they are.
 pub(super) fn encode_unstructured(value: &[u8]) -> Vec<u8> {
+    let mut encoded = Vec::with_capacity(value.len() * 2);
+    let (mut done, mut at) = (0, 0);
+    for word in value.split(|byte| is_blank(*byte)) {
+        if word.contains(&b'@') && word.is_ascii() && !is_encoded(word) {
+            encoded.extend(encode_stretch(&value[done..at]));
+            encoded.extend(word);
+            done = at + word.len();
+        }
+        at += word.len() + 1;
+    }
+    encoded.extend(encode_stretch(&value[done..]));
+    encoded
+}
+
+fn encode_stretch(value: &[u8]) -> Vec<u8> {
     let Some((start, end)) = eight_bit_stretch(value) else {
         return value.to_vec();
     };
@@ -144,6 +160,8 @@ mod tests {
             ("a ä b ö c", "a =?utf-8?B?w6QgYiDDtg==?= c"),
             ("=?utf-8?Q?a?= ä", "=?utf-8?Q?a?= =?utf-8?B?IMOk?="),
             ("ä =?utf-8?Q?a?=", "=?utf-8?B?w6Qg?= =?utf-8?Q?a?="),
+            ("ä x@y ö  z@y\tü", "=?utf-8?B?w6Q=?= x@y =?utf-8?B?w7Y=?=  z@y\t=?utf-8?B?w7w=?="),
+            ("ä =?utf-8?Q?a?= x@y", "=?utf-8?B?w6Qg?= =?utf-8?Q?a?= x@y"),
         ] {
             let got = encode_unstructured(value.as_bytes());
             assert_eq!(String::from_utf8_lossy(&got), encoded);

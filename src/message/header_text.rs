@@ -52,7 +52,7 @@ fn percent(byte: u8) -> String {
     }
 }
 
-const ADDRESS_FIELDS: [&str; 11] = [
+const ADDRESS_FIELDS: [&str; 14] = [
     "From",
     "Sender",
     "Reply-To",
@@ -64,6 +64,9 @@ const ADDRESS_FIELDS: [&str; 11] = [
     "Resent-To",
     "Resent-Cc",
     "Resent-Reply-To",
+    "Disposition-Notification-To",
+    "Errors-To",
+    "Mail-Followup-To",
 ];
 
 /// At three characters an octet these fit a line.
@@ -87,6 +90,11 @@ mod tests {
             ("To: \"Mü, J\" <a@b>, Team: \"C, D\" <c@d>;\r\n", "=?utf-8?B?TcO8LCBK?= <a@b>, Team: \"C, D\" <c@d>;"),
             ("From: a@b (Jürgen)\r\n", "a@b (=?utf-8?B?SsO8cmdlbg==?=)"),
             ("From: Jürgen a@b\r\n", "=?utf-8?B?SsO8cmdlbg==?= a@b"),
+            ("Cc: ü a@b ö\r\n", "=?utf-8?B?w7w=?= a@b =?utf-8?B?w7Y=?="),
+            ("Errors-To: ü <a@b>, ö <c@d>\r\n", "=?utf-8?B?w7w=?= <a@b>, =?utf-8?B?w7Y=?= <c@d>"),
+            ("Mail-Followup-To: \"ü, x\" <a@b>\r\n", "=?utf-8?B?w7wsIHg=?= <a@b>"),
+            ("Disposition-Notification-To: a@b (ü), c@d (ö)\r\n", "a@b (=?utf-8?B?w7w=?=), c@d (=?utf-8?B?w7Y=?=)"),
+            ("X-Copies: ü <a@b>, ö <c@d>\r\n", "=?utf-8?B?w7w=?= <a@b>, =?utf-8?B?w7Y=?= <c@d>"),
             (
                 "Content-Disposition: attachment; filename=\"Prüf ung.pdf\"; size=3\r\n",
                 "attachment; filename*=utf-8''Pr%C3%BCf%20ung.pdf; size=3",
@@ -101,7 +109,7 @@ mod tests {
 
     #[test]
     fn an_address_has_no_other_form() {
-        for field in ["To: a@b, jürgen@x\r\n", "From: J <jürgen@x>\r\n", "Cc: ü a@b ö\r\n"] {
+        for field in ["To: a@b, jürgen@x\r\n", "From: J <jürgen@x>\r\n", "Cc: ü a@b ö@c\r\n"] {
             assert_eq!(ascii(field), None, "{field}");
         }
     }

@@ -4,9 +4,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret as _, SecretString};
 
+use self::echo::Hidden;
 use super::trouble::local;
 use crate::config::Login;
 use crate::schedule::attempt::{Step, Trouble};
+
+mod echo;
 
 /// A login whose secret has been read.
 #[derive(Clone, Debug)]
@@ -60,6 +63,11 @@ impl Credentials {
                 vec!["AUTH LOGIN".into(), STANDARD.encode(&self.username).into(), STANDARD.encode(password).into()]
             }
         }
+    }
+
+    /// What must not be seen of this login and its exchange.
+    pub(super) fn hidden(&self, exchange: &[SecretString]) -> Hidden {
+        Hidden::new(self.password.expose_secret(), exchange.iter().map(|line| line.expose_secret()))
     }
 
     #[cfg(test)]

@@ -82,6 +82,31 @@ async fn content_arrives_octet_for_octet() {
 }
 
 #[tokio::test]
+async fn a_login_that_is_repeated_to_us_is_not_told() {
+    let refusal = b"500-5.5.1 Command unrecognized: \"c2VzYW1l\"\r\n500 5.5.1 or \"open SESAME\"\r\n";
+    let nonsense = b"c2VzYW1l\r\n";
+    for reply in [&refusal[..], nonsense] {
+        let exchange = [
+            Hear("AUTH LOGIN\r\n"),
+            Say(b"334 VXNlcm5hbWU6\r\n"),
+            Hear("dGlt\r\n"),
+            Say(b"334 UGFzc3dvcmQ6\r\n"),
+            Hear("c2VzYW1l\r\n"),
+            Say(reply),
+        ];
+        let (opened, _peer) = scripted(&[LOGIN, &exchange], Some(Credentials::new("tim", "sesame"))).await;
+        match opened.unwrap_err() {
+            Obstacle::Refused { reply, .. } => {
+                assert_eq!(reply.lines, ["5.5.1 Command unrecognized: \"…\"", "5.5.1 or \"open …\""]);
+            }
+            Obstacle::Trouble(trouble) => {
+                assert!(trouble.detail.contains("\"…\" is not an SMTP reply"), "{trouble}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_bare_line_end_is_not_sent() {
     for content in [&b"a\n.\r\nMAIL FROM:<x@y>\r\n"[..], b"a\r.\r\n", b"a\r", b"\n"] {
         let (transcript, upstream, peer) = transcript(willing(1), content).await;

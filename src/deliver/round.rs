@@ -105,6 +105,7 @@ pub fn book(
     let case = Case {
         provider: account.map_or(Provider::Smtp, |account| account.provider),
         delivery: claim.delivery,
+        account: &claim.account,
         client: &claim.client,
         tried: &tried,
         age: claim.age + now.since(claim.claimed),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::attempt::{End, Obstacle, RcptResult, Step, Transcript, Trouble, TroubleKind};
 use super::lane::{self, Cause, CauseKind, Event, Lane, Standing, Suspicion};
 use super::retry;
-use crate::ids::{ClientName, DeliveryId};
+use crate::ids::{AccountName, ClientName, DeliveryId};
 use crate::provider::refusal::{Class, Meaning, meaning};
 use crate::provider::{Cap, Provider};
 use crate::smtp::Reply;
@@ -18,6 +18,8 @@ pub struct Case<'a> {
     pub provider: Provider,
     /// The delivery that was tried.
     pub delivery: DeliveryId,
+    /// By which account.
+    pub account: &'a AccountName,
     /// Whose message it is.
     pub client: &'a ClientName,
     /// For each recipient of the claim, how often it has been tried before.
@@ -46,6 +48,8 @@ pub enum WhenUncertain {
 /// An unlisted permanent refusal that is not believed yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Doubt {
+    /// By which account it was refused: another one's refusals and deliveries say nothing about it.
+    pub account: AccountName,
     /// When it came first.
     pub since: Timestamp,
     /// What it said, without what changes from one time to the next.
@@ -259,9 +263,9 @@ impl Judge<'_> {
         let refusal = recognisable(reply);
         let lane = self.case.lane;
         let holds = |doubt: &&Doubt| lane.resumed.is_none_or(|resumed| doubt.since >= resumed);
-        let same = self.case.doubt.filter(|doubt| doubt.refusal == refusal).filter(holds);
-        let delivered_since =
-            self.case.doubt.is_some_and(|doubt| lane.last_delivered.is_some_and(|at| at > doubt.since));
+        let doubt = self.case.doubt.filter(|doubt| doubt.account == *self.case.account);
+        let same = doubt.filter(|doubt| doubt.refusal == refusal).filter(holds);
+        let delivered_since = doubt.is_some_and(|doubt| lane.last_delivered.is_some_and(|at| at > doubt.since));
         let long_since = same.is_some_and(|doubt| self.now.since(doubt.since) >= DOUBT_LASTS);
         if delivered_since || long_since && lane.standing == Standing::Open {
             return Outcome::Failed;
@@ -269,7 +273,7 @@ impl Judge<'_> {
         let suspicion = Suspicion { client: self.case.client.clone(), delivery: self.case.delivery };
         verdict.event = Some(Event::Suspected { suspicion, reply: reply.to_string() });
         let since = same.map_or(self.now, |doubt| doubt.since);
-        verdict.doubt = Some(Doubt { since, refusal });
+        verdict.doubt = Some(Doubt { account: self.case.account.clone(), since, refusal });
         // Not before the quarter is over, so that the second refusal decides; a delivery by the lane wakes it earlier.
         let until = since.after(DOUBT_LASTS).max(self.now.after(retry::delay(1, self.jitter)));
         Outcome::Deferred { until, counted: true }
@@ -348,6 +352,7 @@ mod tests {
 
     struct Setup {
         lane: Lane,
+        account: AccountName,
         client: ClientName,
         doubt: Option<Doubt>,
         age: Duration,
@@ -360,6 +365,7 @@ mod tests {
             let when_uncertain = WhenUncertain::Resend;
             Self {
                 lane: Lane::default(),
+                account: "m365".into(),
                 client: "c".into(),
                 doubt: None,
                 age: Duration::ZERO,
@@ -372,6 +378,7 @@ mod tests {
             let case = Case {
                 provider: Provider::Microsoft365,
                 delivery: DeliveryId(1),
+                account: &self.account,
                 client: &self.client,
                 tried: &self.tried,
                 age: self.age,
@@ -446,6 +453,7 @@ mod tests {
     #[test]
     fn an_unlisted_refusal_is_believed_where_another_message_passed_or_where_it_stands() {
         let doubt = |secs_ago: u64, text: &str| Doubt {
+            account: "m365".into(),
             since: now().before(Duration::from_secs(secs_ago)),
             refusal: format!("554 {text}"),
         };
@@ -464,6 +472,9 @@ mod tests {
         setup.lane.last_delivered = None;
         setup.doubt = Some(doubt(900, REPLY));
         assert_eq!(outcomes(&setup.judge(&again)), [&Outcome::Failed, &Outcome::Failed], "twice, a quarter apart");
+        setup.account = "other".into();
+        assert!(matches!(outcomes(&setup.judge(&again))[0], Outcome::Deferred { .. }), "refused by another account");
+        setup.account = "m365".into();
         setup.lane.resumed = Some(now().before(Duration::from_secs(1)));
         let verdict = setup.judge(&again);
         assert!(matches!(outcomes(&verdict)[0], Outcome::Deferred { .. }), "an operator opened the lane since");

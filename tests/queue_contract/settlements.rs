@@ -112,7 +112,7 @@ pub(crate) fn doubted_deliveries_wake_when_the_lane_delivers(new: &Factory) {
     for id in 1..=3 {
         queue.enqueue(&mail(id, &["a"]));
     }
-    let doubt = Doubt { since: queue.now, refusal: "554 mystery".into() };
+    let doubt = Doubt { account: "office".into(), since: queue.now, refusal: "554 mystery".into() };
     let claim = queue.claim(&By::default()).unwrap();
     let doubted = Settlement { doubt: Some(doubt.clone()), ..settlement(vec![deferred(&queue, 900)]) };
     let _ = queue.settle(&claim, &doubted);

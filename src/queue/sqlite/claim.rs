@@ -108,7 +108,7 @@ pub(super) fn claim(
     let oldest = store
         .connection
         .prepare_cached(
-            "SELECT id, message, fence, attempts, aged_from, stopped, doubt_since, doubt_refusal FROM delivery \
+            "SELECT id, message, fence, attempts, aged_from, stopped, doubt_since, doubt_refusal, doubt_account FROM delivery \
              WHERE state = 0 AND route = ?1 AND priority = ?2 AND client = ?3 ORDER BY id LIMIT 1",
         )?
         .query_row((request.route.as_str(), priority_number(request.priority), request.client.as_str()), |row| {
@@ -143,10 +143,13 @@ struct Oldest {
 
 impl Oldest {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let doubt = match (row.get::<_, Option<i64>>(6)?, row.get::<_, Option<String>>(7)?) {
-            (Some(since), Some(refusal)) => Some(Doubt { since: Timestamp::from_micros(since), refusal }),
-            _ => None,
-        };
+        let doubt =
+            match (row.get::<_, Option<i64>>(6)?, row.get::<_, Option<String>>(7)?, row.get::<_, Option<String>>(8)?) {
+                (Some(since), Some(refusal), Some(account)) => {
+                    Some(Doubt { account: account.into(), since: Timestamp::from_micros(since), refusal })
+                }
+                _ => None,
+            };
         Ok(Self {
             delivery: DeliveryId(row.get(0)?),
             message: MessageId(row.get(1)?),

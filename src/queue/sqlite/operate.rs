@@ -111,7 +111,7 @@ fn revive(store: &SqliteStore, target: &Target, now: Timestamp) -> rusqlite::Res
         store
             .connection
             .prepare_cached(
-                "UPDATE delivery SET aged_from = ?2, stopped = ?3, doubt_since = NULL, doubt_refusal = NULL WHERE id = ?1",
+                "UPDATE delivery SET aged_from = ?2, stopped = ?3, doubt_since = NULL, doubt_refusal = NULL, doubt_account = NULL WHERE id = ?1",
             )?
             .execute((target.delivery.0, now.as_micros(), stopped_micros(store, &target.route, now)))?;
     }

@@ -71,6 +71,7 @@ CREATE TABLE delivery (
     lease_until INTEGER,
     doubt_since INTEGER,
     doubt_refusal TEXT,
+    doubt_account TEXT,
     ended INTEGER,
     CHECK ((state = 2) = (lease_until IS NOT NULL)),
     CHECK ((state IN (5, 6)) = (ended IS NOT NULL))

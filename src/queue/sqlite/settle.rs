@@ -35,13 +35,14 @@ pub(super) fn settle(
     store
         .connection
         .prepare_cached(
-            "UPDATE delivery SET attempts = attempts + ?2, doubt_since = ?3, doubt_refusal = ?4 WHERE id = ?1",
+            "UPDATE delivery SET attempts = attempts + ?2, doubt_since = ?3, doubt_refusal = ?4, doubt_account = ?5 WHERE id = ?1",
         )?
         .execute((
             claim.delivery.0,
             tried,
             doubt.map(|doubt| doubt.since.as_micros()),
             doubt.map(|doubt| doubt.refusal.as_str()),
+            doubt.map(|doubt| doubt.account.as_str()),
         ))?;
     if settlement.in_history {
         note_attempt(store, claim, settlement, now)?;

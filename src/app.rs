@@ -110,9 +110,7 @@ impl App {
     pub async fn build(config: Config, file: Option<&Path>) -> Result<Self, AppError> {
         let observer = Arc::new(Observer::default());
         let settings = config.clone();
-        let hold = move |account: &AccountName| {
-            settings.account(account).is_some_and(|account| account.on_uncertain == OnUncertain::Hold)
-        };
+        let hold = move |account: &AccountName| holds(&settings, account);
         let opened = open_queue(&config.queue, &hold)?;
         for reclaimed in &opened.reclaimed {
             tell_reclaimed(&observer, reclaimed, hold(&reclaimed.account));
@@ -166,8 +164,7 @@ impl App {
             resident: true,
         };
         let control = tokio::spawn(control.serve(Arc::new(desk)));
-        let housekeeping =
-            tokio::spawn(keep_house(queue.clone(), config.subscribe(), Arc::clone(&observer), Arc::clone(&wake)));
+        let housekeeping = tokio::spawn(keep_house(queue.clone(), config.subscribe()));
         let (stop_dispatcher, stopping) = watch::channel(false);
         let dispatcher = Dispatcher::new(queue.clone(), Arc::clone(&observer), config.subscribe(), Arc::clone(&wake));
         let dispatcher = tokio::spawn(dispatcher.run(stopping, GRACE));
@@ -301,20 +298,13 @@ fn reload(file: Option<&Path>, config: &watch::Sender<Arc<Config>>, listeners: &
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 }
 
-/// What goes by age: leases that ran out, history, charges.
-async fn keep_house(queue: Queue, config: watch::Receiver<Arc<Config>>, observer: Arc<Observer>, wake: Arc<Notify>) {
+/// What goes by age: history and charges. Leases do not: those of this process end with their workers, those of a dead
+/// one were reclaimed at the start.
+async fn keep_house(queue: Queue, config: watch::Receiver<Arc<Config>>) {
     let mut tick = tokio::time::interval(HOUSEKEEPING);
     loop {
         tick.tick().await;
         let settings = Arc::clone(&config.borrow());
-        let reclaiming = queue.write(Urgency::Work, {
-            let settings = Arc::clone(&settings);
-            move |store, now| store.reclaim(false, &|account| holds(&settings, account), now)
-        });
-        for reclaimed in reclaiming.await.unwrap_or_default() {
-            tell_reclaimed(&observer, &reclaimed, holds(&settings, &reclaimed.account));
-            wake.notify_one();
-        }
         loop {
             let ledger = horizon(settings.accounts.iter().flat_map(|account| &account.caps.windows));
             let swept = queue.write(Urgency::Work, move |store, now| store.sweep(HISTORY, ledger, now)).await;

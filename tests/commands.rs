@@ -14,8 +14,8 @@ use mailsluice::sandbox::{Fault, FaultRule, Mechanism, Profile, SandboxConfig};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::daemon::{Daemon, Site, mailsluice};
-use crate::support::relay::{HEAD, PASSWORD, Upstream, WITHOUT_RATES, account, mailbox, recipients, send, within};
+use crate::support::daemon::{Site, mailsluice};
+use crate::support::relay::{HEAD, PASSWORD, Upstream, WITHOUT_RATES, free_port, mailbox, recipients, send, within};
 
 #[test]
 fn check_says_everything_that_is_wrong_at_once() {
@@ -112,7 +112,7 @@ async fn mail_is_listed_shown_held_released_and_deleted_with_a_daemon_and_withou
     daemon.wait_for_count("held", 4, |line| line["event"] == "held" && line["operator"] == true);
     let shown = site.json(&["queue", "show", ids[0], "--json"]);
     assert_eq!((&shown["fate"], &shown["message_id"]), (&"held".into(), &accepted[0]["message_id"]));
-    assert_eq!(shown["each"][1]["address"], "both@example.org");
+    assert_eq!((&shown["from"], &shown["each"][1]["address"]), (&"a@shop.example".into(), &"both@example.org".into()));
     let told = done(site, &["queue", "show", ids[0]]);
     assert!(told.contains("first@example.org") && told.contains("held") && told.contains("a@shop.example"), "{told}");
     done(site, &["queue", "delete", ids[2]]);
@@ -262,7 +262,7 @@ async fn a_hangup_reads_the_configuration_again_and_a_bad_one_changes_nothing() 
     };
     from(daemon.address(), "shop");
 
-    let fresh = free_address();
+    let fresh = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let listener = format!("[[listener]]\naddress = \"{fresh}\"\n");
     let tight = "caps = { messages = \"7/min\" }";
     upstream.configure(&format!("{HEAD}{listener}{}", client("web")), tight);
@@ -328,7 +328,9 @@ async fn a_service_manager_is_told_of_start_reload_and_stop() {
         let octets = socket.recv(&mut text).expect("a notification");
         String::from_utf8(text[..octets].to_vec()).unwrap()
     };
-    let daemon = upstream.site.serve_with(|command| drop(command.env("NOTIFY_SOCKET", &path)));
+    let daemon = upstream.site.serve_with(|command| {
+        command.env("NOTIFY_SOCKET", &path);
+    });
     assert_eq!(told().trim_end(), "READY=1");
     daemon.signal(Signal::HUP);
     let reloading = told();
@@ -414,11 +416,6 @@ fn the_forms_of_a_secret_are_found_in_what_a_login_sends() {
     assert!(forms.iter().any(|form| plain.contains(form)), "{plain} {forms:?}");
     assert!(forms.iter().any(|form| STANDARD.encode("open-sesame").contains(form)));
     assert!(!forms.iter().any(|form| STANDARD.encode("open-season").contains(form)));
-}
-
-/// Nobody has it now.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// Queue ids and fates, as a list for programs has them.

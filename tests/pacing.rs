@@ -24,6 +24,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// The wall clock of a machine that knows the time.
 const WALL: Timestamp = Timestamp::from_secs(1_800_000_000);
+/// The wall clock of one that has just booted and does not.
+const BOOT: Timestamp = Timestamp::from_secs(20);
 
 fn permanent(obstacle: &Obstacle) -> u32 {
     u32::from(matches!(obstacle, Obstacle::Refused { reply, .. } if reply.is_permanent()))
@@ -224,8 +226,11 @@ fn mail_that_is_put_off_expires_after_its_age_of_trying() {
 
 #[test]
 fn a_wall_clock_that_jumps_breaks_no_cap_and_expires_and_stalls_nothing() {
-    for wall in [Timestamp::EPOCH, WALL.before(365 * DAY), WALL.after(HOUR), WALL.after(3650 * DAY)] {
+    for wall in [BOOT, WALL.before(365 * DAY), WALL.after(HOUR), WALL.after(3650 * DAY)] {
         for boots in [None, Some(Duration::from_secs(9))] {
+            if boots.is_some() && wall == WALL.after(HOUR) {
+                continue; // Believed: a machine may have been off for an hour.
+            }
             let mut relay = mailbox();
             relay.backlog("form", Normal, 70);
             relay.run(20 * ANSWERS_IN);

@@ -2,19 +2,19 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mailsluice::sandbox::Authority;
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 
 use crate::support::daemon::Site;
-use crate::support::relay::{Arrived, HEAD, run, send};
+use crate::support::relay::{Arrived, HEAD, free_port, run, send};
 
 const USER: &str = "relay@smarthost.example";
 const PASSWORD: &str = "Right horse, wrong & battery";
@@ -150,6 +150,9 @@ impl Postfix {
             geteuid().is_root(),
             "Postfix gives up root's rights by itself and needs them to start: run this as root"
         );
+        let mut modules =
+            fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path().join("sasl2/libplain.so"));
+        assert!(modules.any(|path| path.exists()), "no SASL mechanisms: run `apt-get install libsasl2-modules`");
         let folder = tempfile::tempdir().unwrap();
         // Postfix's own user has to come in.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -160,8 +163,7 @@ impl Postfix {
         chown(path("data"), Some(user_id("postfix")), None).unwrap();
         chown(path("mail"), Some(65_534), Some(65_534)).unwrap();
         Authority::open(&path("tls")).unwrap();
-        // Free now; nobody else takes a port that the system has just given out.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let fill = |text: &str| {
             text.replace("FOLDER", folder.path().to_str().unwrap()).replace("ADDRESS", &address.to_string())
         };
@@ -204,10 +206,9 @@ impl Postfix {
 
     /// Waits for so many more lines of the log that hold `text`.
     fn wait_for(&self, count: usize, text: &str) {
-        let (deadline, mut seen) = (Instant::now() + Duration::from_secs(60), Vec::new());
+        let mut seen = Vec::new();
         while seen.iter().filter(|line: &&String| line.contains(text)).count() < count {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let Ok(line) = self.log.recv_timeout(left) else {
+            let Ok(line) = self.log.recv_timeout(Duration::from_secs(60)) else {
                 panic!("not {count} lines with {text:?} in Postfix's log:\n{}", seen.join("\n"));
             };
             seen.push(line);

@@ -19,7 +19,6 @@ mod ages;
 mod claims;
 mod keeping;
 mod model;
-
 mod operations;
 mod reading;
 mod settlements;
@@ -47,6 +46,7 @@ holds_for! { sqlite:
     claims {
         a_delivery_is_claimed_by_one_at_a_time
         a_late_settlement_writes_nothing_but_the_end_of_its_charge
+        a_charge_is_never_taken_for_another
         a_lease_is_renewed_by_its_holder_alone
         caps_are_looked_at_again_at_the_claim
         connections_are_counted_by_login

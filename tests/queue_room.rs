@@ -32,10 +32,7 @@ fn small_file_system(test: &str) -> Option<PathBuf> {
         let tried = Command::new("unshare").args([flags, "mount", "-t", "tmpfs", "none"]).arg(mount.path()).output();
         tried.is_ok_and(|tried| tried.status.success())
     });
-    let Some(flags) = flags else {
-        eprintln!("not tested: this system lets nobody mount a file system");
-        return None;
-    };
+    let flags = flags.expect("the right to mount a tmpfs: as root, or where users may make namespaces");
     let status = Command::new("unshare")
         .args([flags, "sh", "-ec", "mount -t tmpfs -o size=24m none \"$0\"; exec \"$@\""])
         .arg(mount.path())

@@ -9,6 +9,7 @@ mod memory;
 mod pacing;
 mod pacing_wire;
 mod postfix;
+mod queue_broken_disk;
 mod queue_contract;
 mod queue_room;
 mod queue_sqlite;

@@ -40,6 +40,7 @@ fn effect(fault: Fault) -> Option<Effect> {
         | Fault::AuthLocked
         | Fault::AuthCriteria
         | Fault::AuthTempfail
+        | Fault::CutAtAuth
         | Fault::NotAuthenticated => Paused("login"),
         Fault::MailboxFull
         | Fault::BadOutboundSender
@@ -59,7 +60,6 @@ fn effect(fault: Fault) -> Option<Effect> {
         | Fault::CutAtEhlo
         | Fault::CutAtStarttls
         | Fault::CutAtTls
-        | Fault::CutAtAuth
         | Fault::BytesAfterStarttls
         | Fault::NoStarttls
         | Fault::BadCertificate => Paused("connect"),

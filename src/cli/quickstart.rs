@@ -10,7 +10,7 @@ use secrecy::ExposeSecret;
 
 use super::{Failure, runtime, start_log};
 use crate::app::{App, AppError};
-use crate::config::Config;
+use crate::config::{Config, secret::quoted};
 use crate::observe::logging::LogFormat;
 use crate::sandbox::{Sandbox, SandboxConfig};
 
@@ -91,7 +91,7 @@ password in, then `mailsluice check` and `mailsluice serve`. README.md has it st
 Ctrl-C stops it; the next run finds this one's queue.
 ",
             mail = mail.display(),
-            file = file.display(),
+            file = quoted(file),
         );
     }
 }

@@ -1,12 +1,12 @@
 //! The dispatcher: looks, plans, claims, hands out work, and waits for the next reason to look.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 
 use super::pool::{Pool, dismiss};
 use super::round::{Round, round};
@@ -15,6 +15,7 @@ use super::worker::Worker;
 use crate::config::Config;
 use crate::ids::AccountName;
 use crate::observe::Observer;
+use crate::queue::record::Claim;
 use crate::queue::{Queue, StoreError, Urgency};
 use crate::schedule::fairness::Fairness;
 use crate::schedule::plan::Plan;
@@ -27,8 +28,6 @@ pub(super) struct Shared {
     pub(super) timeouts: Timeouts,
     /// Rung when there may be something to do.
     pub(super) wake: Arc<Notify>,
-    /// Which configuration counts, so that connections of an older one are not used again.
-    pub(super) generation: AtomicU64,
     /// Outcomes that could not be written yet: until they are, nothing more is claimed.
     pub(super) unwritten: AtomicU32,
     /// Room for content in memory, in KiB.
@@ -39,9 +38,15 @@ pub(super) struct Shared {
 pub struct Dispatcher {
     shared: Arc<Shared>,
     config: watch::Receiver<Arc<Config>>,
+    /// The configuration of the last round, and which in a row it is: connections of an older one are not used again.
+    current: Arc<Config>,
+    generation: u64,
     fairness: Fairness,
     capped: HashSet<AccountName>,
+    /// Whether the last round found the disk full.
+    full: bool,
     workers: JoinSet<()>,
+    claims: HashMap<task::Id, Claim>,
 }
 
 impl Dispatcher {
@@ -53,16 +58,20 @@ impl Dispatcher {
             pool: Pool::default(),
             timeouts: Timeouts::default(),
             wake,
-            generation: AtomicU64::new(0),
             unwritten: AtomicU32::new(0),
             memory: Arc::new(Semaphore::new(MEMORY_KIB as usize)),
         };
+        let current = Arc::clone(&config.borrow());
         Self {
             shared: Arc::new(shared),
             config,
+            current,
+            generation: 0,
             fairness: Fairness::default(),
             capped: HashSet::new(),
+            full: false,
             workers: JoinSet::new(),
+            claims: HashMap::new(),
         }
     }
 
@@ -82,15 +91,18 @@ impl Dispatcher {
             tokio::select! {
                 () = notified => {}
                 () = tokio::time::sleep(next) => {}
-                Some(_) = self.workers.join_next() => {}
+                Some(ended) = self.workers.join_next_with_id() => self.see_off(ended),
                 _ = reaper.tick(), if !shared.pool.is_empty() => dismiss(shared.pool.retire(false, shared.queue.now())),
-                changed = self.config.changed() => if changed.is_ok() {
-                    shared.generation.fetch_add(1, Ordering::Relaxed);
-                },
+                _ = self.config.changed() => {}
                 _ = stop.wait_for(|stop| *stop) => break,
             }
         }
-        let drained = tokio::time::timeout(grace, async { while self.workers.join_next().await.is_some() {} }).await;
+        let drain = async {
+            while let Some(ended) = self.workers.join_next_with_id().await {
+                self.see_off(ended);
+            }
+        };
+        let drained = tokio::time::timeout(grace, drain).await;
         dismiss(shared.pool.retire(true, shared.queue.now()));
         if drained.is_err() {
             let left = self.workers.len();
@@ -108,23 +120,48 @@ impl Dispatcher {
             return Ok(WITHOUT_ROOM);
         }
         let config = Arc::clone(&self.config.borrow_and_update());
+        if !Arc::ptr_eq(&config, &self.current) {
+            self.current = Arc::clone(&config);
+            self.generation += 1;
+        }
         let (fairness, settings) = (self.fairness.clone(), Arc::clone(&config));
         let work = move |store: &mut dyn crate::queue::QueueStore, now| round(store, &settings, &fairness, now);
         let Round { claims, plan } = match self.shared.queue.write(Urgency::Work, work).await {
             Ok(round) => round,
-            Err(StoreError::Full(_)) => return Ok(WITHOUT_ROOM),
+            Err(StoreError::Full(full)) => {
+                if !std::mem::replace(&mut self.full, true) {
+                    self.shared
+                        .observer
+                        .alarm("disk_full", &format!("{full}: nothing can be sent until there is room"));
+                }
+                return Ok(WITHOUT_ROOM);
+            }
             Err(error) => return Err(error),
         };
+        self.full = false;
         let missed = claims.len() < plan.claims.len();
         self.note_caps(&plan);
         self.fairness = plan.fairness;
         for claim in claims {
-            let worker = Worker::new(Arc::clone(&self.shared), Arc::clone(&config), claim);
-            self.workers.spawn(worker.run());
+            let worker = Worker::new(Arc::clone(&self.shared), Arc::clone(&config), self.generation, claim.clone());
+            let task = self.workers.spawn(worker.run());
+            self.claims.insert(task.id(), claim);
         }
         let now = self.shared.queue.now();
         let wait = plan.wake.map_or(LONGEST, |wake| wake.since(now));
         Ok(if missed { wait.min(WITHOUT_ROOM) } else { wait.min(LONGEST) })
+    }
+
+    /// Forgets a worker that has ended; the claim of one that broke is settled all the same.
+    fn see_off(&mut self, ended: Result<(task::Id, ()), task::JoinError>) {
+        let broken = match ended {
+            Ok((task, ())) => return drop(self.claims.remove(&task)),
+            Err(broken) => broken,
+        };
+        if let Some(claim) = self.claims.remove(&broken.id()) {
+            let worker = Worker::new(Arc::clone(&self.shared), Arc::clone(&self.current), self.generation, claim);
+            self.workers.spawn(worker.run_after_panic());
+        }
     }
 
     /// Says once of each account that its caps keep mail waiting.

@@ -2,8 +2,10 @@
 //! `caps.connections` holds for connections too.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::ids::{AccountName, LoginKey};
 use crate::time::Timestamp;
@@ -14,6 +16,8 @@ use super::upstream::Upstream;
 #[derive(Debug)]
 pub(super) struct Pooled {
     pub(super) upstream: Upstream,
+    /// One of as many as the login may have connections.
+    pub(super) slot: OwnedSemaphorePermit,
     pub(super) login: LoginKey,
     /// Of the configuration it was opened under.
     pub(super) generation: u64,
@@ -23,20 +27,55 @@ pub(super) struct Pooled {
 }
 
 impl Pooled {
-    fn is_worth_keeping(&self, generation: u64, now: Timestamp) -> bool {
+    fn is_worth_keeping(&self, now: Timestamp) -> bool {
         self.upstream.is_reusable()
-            && self.generation == generation
             && self.messages < MESSAGES
             && now.since(self.opened) < AGE
             && now.since(self.idle_since) < IDLE
     }
 }
 
-/// The idle connections of all accounts.
+/// The idle connections of all accounts, and the slots of all logins.
 #[derive(Debug, Default)]
-pub(super) struct Pool(Mutex<HashMap<AccountName, Vec<Pooled>>>);
+pub(super) struct Pool {
+    idle: Mutex<HashMap<AccountName, Vec<Pooled>>>,
+    slots: Mutex<HashMap<LoginKey, Slots>>,
+}
+
+/// A connection has a slot from before it is opened until it is closed, its farewell with it: what one transaction
+/// leaves behind cannot make the next one's connection one too many.
+#[derive(Debug)]
+struct Slots {
+    semaphore: Arc<Semaphore>,
+    size: u32,
+}
 
 impl Pool {
+    /// Waits for a slot of the login, which may have so many connections.
+    pub(super) async fn slot(&self, login: &LoginKey, connections: u32) -> OwnedSemaphorePermit {
+        let semaphore = self.semaphore(login, connections);
+        loop {
+            // Never closed, so the first try is the last.
+            if let Ok(permit) = Arc::clone(&semaphore).acquire_owned().await {
+                return permit;
+            }
+        }
+    }
+
+    fn semaphore(&self, login: &LoginKey, connections: u32) -> Arc<Semaphore> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Slots { semaphore: Arc::new(Semaphore::new(connections as usize)), size: connections };
+        let slots = slots.entry(login.clone()).or_insert_with(new);
+        if connections > slots.size {
+            slots.semaphore.add_permits((connections - slots.size) as usize);
+            slots.size = connections;
+        } else {
+            slots.size -=
+                u32::try_from(slots.semaphore.forget_permits((slots.size - connections) as usize)).unwrap_or(0);
+        }
+        Arc::clone(&slots.semaphore)
+    }
+
     /// An idle connection of the account, the one used last. What is not worth keeping is returned beside it, to be
     /// closed politely; so is one of another account with the same login, whose place a new connection would take.
     pub(super) fn take(
@@ -46,11 +85,11 @@ impl Pool {
         generation: u64,
         now: Timestamp,
     ) -> (Option<Pooled>, Vec<Pooled>) {
-        let mut pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pool = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let mut retired = Vec::new();
         if let Some(idle) = pool.get_mut(account) {
             while let Some(pooled) = idle.pop() {
-                if pooled.is_worth_keeping(generation, now) {
+                if pooled.login == *login && pooled.generation == generation && pooled.is_worth_keeping(now) {
                     return (Some(pooled), retired);
                 }
                 retired.push(pooled);
@@ -65,28 +104,27 @@ impl Pool {
     }
 
     /// Keeps a connection for the next message, or returns it to be closed.
-    pub(super) fn put(&self, account: &AccountName, pooled: Pooled, generation: u64, now: Timestamp) -> Option<Pooled> {
-        if !pooled.is_worth_keeping(generation, now) {
+    pub(super) fn put(&self, account: &AccountName, pooled: Pooled) -> Option<Pooled> {
+        if !pooled.is_worth_keeping(pooled.idle_since) {
             return Some(pooled);
         }
-        let mut pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pool = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         pool.entry(account.clone()).or_default().push(pooled);
         None
     }
 
     /// Whether no connection waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().all(Vec::is_empty)
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).values().all(Vec::is_empty)
     }
 
     /// Takes out all connections that have been idle or open for too long; all, where everything ends.
     pub(super) fn retire(&self, everything: bool, now: Timestamp) -> Vec<Pooled> {
-        let mut pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pool = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let mut retired = Vec::new();
         for idle in pool.values_mut() {
-            let (old, kept) = std::mem::take(idle)
-                .into_iter()
-                .partition(|pooled| everything || !pooled.is_worth_keeping(pooled.generation, now));
+            let (old, kept) =
+                std::mem::take(idle).into_iter().partition(|pooled| everything || !pooled.is_worth_keeping(now));
             retired.extend::<Vec<_>>(old);
             *idle = kept;
         }
@@ -96,8 +134,11 @@ impl Pool {
 
 /// Closes connections politely, beside everything else.
 pub(super) fn dismiss(retired: Vec<Pooled>) {
-    for pooled in retired {
-        tokio::spawn(pooled.upstream.quit());
+    for Pooled { upstream, slot, .. } in retired {
+        tokio::spawn(async move {
+            upstream.quit().await;
+            drop(slot);
+        });
     }
 }
 

@@ -1,5 +1,6 @@
 //! One claim, from its content to its settlement.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use crate::config::{AccountConfig, Config, Destination, SmtpEndpoint};
 use crate::message::outgoing::{Abilities, Letter, Rendered, Unsendable, render};
 use crate::message::repair::Repair;
 use crate::observe::fate::Attempted;
+use crate::provider::refusal::{Class, meaning};
 use crate::queue::record::{Claim, Settled};
 use crate::queue::{StoreError, Urgency};
 use crate::schedule::attempt::{End, Obstacle, RcptResult, Step, Transcript, Trouble, TroubleKind};
@@ -24,20 +26,37 @@ use crate::smtp::{Address, Envelope, Reply};
 pub(super) struct Worker {
     shared: Arc<Shared>,
     config: Arc<Config>,
+    /// Of the configuration.
+    generation: u64,
     claim: Claim,
 }
 
 impl Worker {
-    pub(super) fn new(shared: Arc<Shared>, config: Arc<Config>, claim: Claim) -> Self {
-        Self { shared, config, claim }
+    pub(super) fn new(shared: Arc<Shared>, config: Arc<Config>, generation: u64, claim: Claim) -> Self {
+        Self { shared, config, generation, claim }
     }
 
     pub(super) async fn run(self) {
-        let (report, repairs) = tokio::select! {
-            done = self.attempt() => done,
-            never = self.keep_lease() => match never {},
+        let work = async {
+            let (report, repairs) = self.attempt().await;
+            self.settle(&report, &repairs).await;
         };
-        self.settle(&report, &repairs).await;
+        tokio::select! {
+            () = work => {}
+            never = self.keep_lease() => match never {},
+        }
+        self.shared.wake.notify_one();
+    }
+
+    /// Settles the claim of a worker that broke: the message waits, as after any other trouble, and does not break the
+    /// next one at once.
+    pub(super) async fn run_after_panic(self) {
+        let detail = "the relay itself failed on this message; please report it with the lines before";
+        self.shared.observer.alarm("worker_failed", &format!("{}: {detail}", self.claim.message));
+        let trouble = Trouble { step: Step::Content, kind: TroubleKind::Local, detail: detail.into() };
+        let recipients = vec![RcptResult::NotAsked; self.claim.recipients.len()];
+        let end = End::Stopped(Obstacle::Trouble(trouble));
+        self.settle(&Report::Transacted(Transcript { recipients, end }), &[]).await;
         self.shared.wake.notify_one();
     }
 
@@ -63,26 +82,32 @@ impl Worker {
         let content = match self.shared.queue.read(move |reader, _| reader.content(message)).await {
             Ok(Some(content)) => content,
             Ok(None) => return (Report::Unsendable("its content is gone from the queue".into()), Vec::new()),
-            Err(error) => return (no_session(Step::Resolve, error.to_string()), Vec::new()),
+            // Of one message: the next probe of the lane must not stumble over the same one.
+            Err(error) => return (Report::Unsendable(format!("its content cannot be read: {error}")), Vec::new()),
         };
         match &account.destination {
             Destination::Smtp(endpoint) => self.send(account, endpoint, content).await,
-            Destination::Directory(path) => match self.render(
-                account,
-                content,
-                &Extensions { eight_bit_mime: true, smtp_utf8: true, ..Extensions::default() },
-            ) {
-                Ok(Rendered { envelope, content, repairs, .. }) => {
-                    (Report::Transacted(directory::deliver(path, message, &envelope, &content).await), repairs)
-                }
-                Err(unsendable) => (Report::Unsendable(unsendable.to_string()), Vec::new()),
-            },
+            Destination::Directory(path) => self.write(account, path, content).await,
+        }
+    }
+
+    async fn write(&self, account: &AccountConfig, path: &Path, content: Vec<u8>) -> (Report, Vec<Repair>) {
+        let host = Extensions { eight_bit_mime: true, smtp_utf8: true, ..Extensions::default() };
+        let Rendered { envelope, content, repairs, .. } = match self.render(account, content, &host).await {
+            Ok(rendered) => rendered,
+            Err(unsendable) => return (Report::Unsendable(unsendable.to_string()), Vec::new()),
+        };
+        let transcript = directory::deliver(path, self.claim.message, &envelope, &content).await;
+        // A directory that cannot be written is no message's fault: nothing was begun.
+        match transcript.end {
+            End::Stopped(obstacle) => (Report::NoSession(obstacle), repairs),
+            _ => (Report::Transacted(transcript), repairs),
         }
     }
 
     async fn send(&self, account: &AccountConfig, endpoint: &SmtpEndpoint, content: Vec<u8>) -> (Report, Vec<Repair>) {
-        let (now, generation) = (self.shared.queue.now(), self.shared.generation.load(Ordering::Relaxed));
-        let (idle, retired) = self.shared.pool.take(&account.name, &account.login_key(), generation, now);
+        let now = self.shared.queue.now();
+        let (idle, retired) = self.shared.pool.take(&account.name, &account.login_key(), self.generation, now);
         dismiss(retired);
         let reused = idle.is_some();
         let mut pooled = match idle {
@@ -92,7 +117,7 @@ impl Worker {
                 Err(obstacle) => return (Report::NoSession(obstacle), Vec::new()),
             },
         };
-        let rendered = match self.render(account, content, pooled.upstream.extensions()) {
+        let rendered = match self.render(account, content, pooled.upstream.extensions()).await {
             Ok(rendered) => rendered,
             Err(unsendable) => {
                 self.give_back(account, pooled);
@@ -101,8 +126,9 @@ impl Worker {
         };
         let body = BodyKind { eight_bit: rendered.eight_bit, smtp_utf8: rendered.smtp_utf8 };
         let mut transcript = pooled.upstream.transact(&rendered.envelope, &rendered.content, body).await;
-        if reused && was_stale(&transcript) {
+        if reused && was_stale(account, &transcript) {
             // The provider had closed the connection while it was idle: that is no attempt.
+            drop(pooled);
             pooled = match self.open(account, endpoint).await {
                 Ok(pooled) => pooled,
                 Err(obstacle) => return (Report::NoSession(obstacle), rendered.repairs),
@@ -114,26 +140,38 @@ impl Worker {
     }
 
     async fn open(&self, account: &AccountConfig, endpoint: &SmtpEndpoint) -> Result<Pooled, Obstacle> {
+        let login = account.login_key();
+        let slot = self.shared.pool.slot(&login, account.caps.connections).await;
         let upstream = Upstream::open(endpoint, &self.shared.timeouts).await?;
         let now = self.shared.queue.now();
-        let generation = self.shared.generation.load(Ordering::Relaxed);
-        Ok(Pooled { upstream, login: account.login_key(), generation, opened: now, idle_since: now, messages: 0 })
+        Ok(Pooled { upstream, slot, login, generation: self.generation, opened: now, idle_since: now, messages: 0 })
     }
 
     fn give_back(&self, account: &AccountConfig, mut pooled: Pooled) {
-        let (now, generation) = (self.shared.queue.now(), self.shared.generation.load(Ordering::Relaxed));
         pooled.messages += 1;
-        pooled.idle_since = now;
-        dismiss(self.shared.pool.put(&account.name, pooled, generation, now).into_iter().collect());
+        pooled.idle_since = self.shared.queue.now();
+        dismiss(self.shared.pool.put(&account.name, pooled).into_iter().collect());
     }
 
-    fn render(&self, account: &AccountConfig, content: Vec<u8>, host: &Extensions) -> Result<Rendered, Unsendable> {
+    /// On a thread that may compute for a while: headers of strangers are parsed, bodies encoded.
+    async fn render(
+        &self,
+        account: &AccountConfig,
+        content: Vec<u8>,
+        host: &Extensions,
+    ) -> Result<Rendered, Unsendable> {
         let limit = account.caps.message_size;
         let size = host.size.filter(|size| *size > 0).map_or(limit, |size| size.min(limit));
         let recipients = self.claim.recipients.iter().map(|recipient| recipient.address.clone()).collect();
         let envelope = Envelope { reverse_path: self.claim.reverse_path.clone(), recipients };
         let abilities = Abilities { eight_bit_mime: host.eight_bit_mime, smtp_utf8: host.smtp_utf8, size };
-        render(Letter { content, envelope }, &account.sender, abilities)
+        let rule = account.sender.clone();
+        let rendering = tokio::task::spawn_blocking(move || render(Letter { content, envelope }, &rule, abilities));
+        match rendering.await {
+            Ok(rendered) => rendered,
+            // The dispatcher sees to workers that panic.
+            Err(broken) => std::panic::resume_unwind(broken.into_panic()),
+        }
     }
 
     /// Writes what came of it, however long that takes: a worker that cannot write its outcome keeps it, and nothing
@@ -196,10 +234,12 @@ impl Worker {
 }
 
 /// Whether nothing was said to us on a connection but that it is closed.
-fn was_stale(transcript: &Transcript) -> bool {
+fn was_stale(account: &AccountConfig, transcript: &Transcript) -> bool {
     match &transcript.end {
         End::Stopped(Obstacle::Trouble(trouble)) => trouble.step == Step::Mail && trouble.kind == TroubleKind::HungUp,
-        End::Stopped(Obstacle::Refused { step: Step::Mail, reply }) => reply.code == 421,
+        End::Stopped(Obstacle::Refused { step: Step::Mail, reply }) if reply.code == 421 => {
+            meaning(account.provider, Step::Mail, reply).class == Class::Connect
+        }
         _ => false,
     }
 }

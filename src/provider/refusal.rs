@@ -127,6 +127,8 @@ fn by_step(step: Step, reply: &Reply) -> Meaning {
         (Step::Auth, false) => {
             (Class::Login, "The provider refuses the login: check user name and password of the account.")
         }
+        // RFC 5321 §3.8: the service closes, whatever was asked.
+        _ if reply.code == 421 => (Class::Connect, "The provider's host closes the session for now."),
         (Step::Resolve | Step::Connect | Step::Greeting | Step::Ehlo | Step::StartTls | Step::Tls, _) => {
             (Class::Connect, "The provider's host does not open a session: its reply says why.")
         }
@@ -164,6 +166,8 @@ mod tests {
             (Step::Rcpt, "450 4.2.1 busy", Class::Wait),
             (Step::Rcpt, "452 4.5.3 Error: too many recipients", Class::NextTransaction),
             (Step::Data, "554 5.5.1 no", Class::Unlisted),
+            (Step::Mail, "421 4.3.2 shutting down", Class::Connect),
+            (Step::Auth, "421 4.7.0 too many errors", Class::LoginLater),
             (Step::FinalReply, "451 4.3.0 later", Class::Wait),
             (Step::FinalReply, "554 5.7.1 looks like spam", Class::Unlisted),
         ] {

@@ -140,6 +140,7 @@ impl Writer {
 
     /// Writes a batch and answers it; an error is the end of the store.
     fn write(&mut self, batch: &mut Vec<Job>) -> Result<(), StoreError> {
+        let mut checkpointed = false;
         loop {
             let full = match self.attempt(batch) {
                 Ok(answers) => {
@@ -152,6 +153,11 @@ impl Writer {
                 Err(other) => return Err(other),
             };
             self.store.roll_back()?;
+            // The log may be all there is no room for, while what it holds finds room in the database.
+            if !std::mem::replace(&mut checkpointed, true) {
+                self.store.checkpoint()?;
+                continue;
+            }
             // New mail is refused, the rest is done once more: with the ballast where even that finds no room.
             let (refused, kept): (Vec<Job>, Vec<Job>) = batch.drain(..).partition(|job| job.urgency == Urgency::Intake);
             *batch = kept;

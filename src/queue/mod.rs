@@ -57,6 +57,13 @@ pub trait QueueStore: Send {
     /// Where the store has failed.
     fn roll_back(&mut self) -> Result<(), StoreError>;
 
+    /// Moves what the log of the store holds to where it belongs, so that the room of the log can be used again. Called
+    /// between transactions, where one found no room.
+    ///
+    /// # Errors
+    /// Where the store has failed; a full disk is no error here.
+    fn checkpoint(&mut self) -> Result<(), StoreError>;
+
     /// Frees what is kept aside for the time when the disk is full. Called between transactions; whether there was any.
     fn free_ballast(&mut self) -> bool;
 

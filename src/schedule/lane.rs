@@ -152,27 +152,10 @@ impl Lane {
             self.last_delivered = Some(now);
             self.suspicions.clear();
         }
-        let cause = match event {
-            Event::Delivered | Event::Answered => return self.note_sound(event == Event::Delivered, claimed, now),
-            Event::Stopped(cause) => cause,
-            Event::Suspected { suspicion, reply } => match self.suspect(suspicion, reply) {
-                Some(cause) => cause,
-                None => return Change::None,
-            },
-        };
-        match self.stop() {
-            Some(stop) if stop.probe_at.is_none() => Change::None,
-            Some(stop) if claimed < stop.since => Change::None,
-            Some(stop) => {
-                let (since, failed_probes, same) =
-                    (stop.since, stop.failed_probes + 1, stop.cause.sentence == cause.sentence);
-                self.stand(Stop { since, probe_at: Some(now), cause, failed_probes }, now);
-                if same { Change::None } else { Change::Stopped }
-            }
-            None => {
-                self.stand(Stop { since: now, probe_at: Some(now), cause, failed_probes: 0 }, now);
-                Change::Stopped
-            }
+        match event {
+            Event::Delivered | Event::Answered => self.note_sound(event == Event::Delivered, claimed, now),
+            Event::Stopped(cause) => self.note_fault(cause, claimed, now),
+            Event::Suspected { suspicion, reply } => self.note_doubt(suspicion, reply, claimed, now),
         }
     }
 
@@ -197,12 +180,33 @@ impl Lane {
         Change::Stopped
     }
 
-    fn note_sound(&mut self, delivered: bool, claimed: Timestamp, now: Timestamp) -> Change {
-        let Some(stop) = self.stop() else { return Change::None };
-        if stop.probe_at.is_none() || claimed < stop.since {
+    /// Whether a transaction claimed then says anything about why the lane is stopped.
+    fn probes(&self, claimed: Timestamp) -> bool {
+        self.stop().is_some_and(|stop| stop.probe_at.is_some() && claimed >= stop.since)
+    }
+
+    fn note_fault(&mut self, cause: Cause, claimed: Timestamp, now: Timestamp) -> Change {
+        let Some(stop) = self.stop() else {
+            self.stand(Stop { since: now, probe_at: None, cause, failed_probes: 0 }, now);
+            return Change::Stopped;
+        };
+        if !self.probes(claimed) {
             return Change::None;
         }
-        if delivered || matches!(stop.cause.kind, CauseKind::Connect | CauseKind::Login | CauseKind::LoginLater) {
+        let failed_probes = if stop.cause.kind == cause.kind { stop.failed_probes + 1 } else { 0 };
+        let (since, same) = (stop.since, stop.cause.sentence == cause.sentence);
+        self.stand(Stop { since, probe_at: None, cause, failed_probes }, now);
+        if same { Change::None } else { Change::Stopped }
+    }
+
+    fn note_sound(&mut self, delivered: bool, claimed: Timestamp, now: Timestamp) -> Change {
+        if !self.probes(claimed) {
+            return Change::None;
+        }
+        let waits_for_a_session = self.stop().is_some_and(|stop| {
+            matches!(stop.cause.kind, CauseKind::Connect | CauseKind::Login | CauseKind::LoginLater)
+        });
+        if delivered || waits_for_a_session {
             return self.open();
         }
         // The probe's own message was at fault, which says nothing of the account: the next one may try soon.
@@ -210,6 +214,29 @@ impl Lane {
             stop.probe_at = Some(now.after(NEXT_PROBE));
         }
         Change::None
+    }
+
+    /// An unlisted refusal: it may be the message's fault or the account's. It proves that there was a session; where the
+    /// lane is stopped for a fault of the account, that stands.
+    fn note_doubt(&mut self, suspicion: Suspicion, reply: String, claimed: Timestamp, now: Timestamp) -> Change {
+        let change = match self.stop().map(|stop| stop.cause.clone()) {
+            Some(cause) if matches!(cause.kind, CauseKind::Suspicion | CauseKind::Account) => {
+                return self.note_fault(Cause { reply: Some(reply), ..cause }, claimed, now);
+            }
+            Some(_) => self.note_sound(false, claimed, now),
+            None => Change::None,
+        };
+        self.suspect(suspicion);
+        if self.stop().is_some() || !self.is_suspect() {
+            return change;
+        }
+        let sentence = "The provider refuses the mail of several clients in a way that is not known to be the messages' \
+                        fault: look at its reply, mend the account and run `mailsluice account resume`.";
+        self.note_fault(
+            Cause { kind: CauseKind::Suspicion, sentence: sentence.into(), reply: Some(reply) },
+            claimed,
+            now,
+        )
     }
 
     fn open(&mut self) -> Change {
@@ -220,21 +247,26 @@ impl Lane {
         }
     }
 
-    /// Notes the refusal; a cause to stop where too many messages of too many clients were refused like this.
-    fn suspect(&mut self, suspicion: Suspicion, reply: String) -> Option<Cause> {
-        if !self.suspicions.contains(&suspicion) && self.suspicions.len() < SUSPICIONS_KEPT {
-            self.suspicions.push(suspicion);
+    /// Keeps the suspicion. Where there is no more room, one of a client that is not among those kept takes another's
+    /// place: how many clients it happens to decides.
+    fn suspect(&mut self, suspicion: Suspicion) {
+        if self.suspicions.contains(&suspicion) {
+            return;
         }
+        let known = self.suspicions.iter().any(|one| one.client == suspicion.client);
+        if self.suspicions.len() >= SUSPICIONS_KEPT {
+            if known {
+                return;
+            }
+            self.suspicions.pop();
+        }
+        self.suspicions.push(suspicion);
+    }
+
+    /// Whether so many messages of so many clients were refused that it is hardly the messages' fault.
+    fn is_suspect(&self) -> bool {
         let several_clients = self.suspicions.iter().any(|one| one.client != self.suspicions[0].client);
-        let stopped_for_it = self.stop().is_some();
-        (stopped_for_it || several_clients && self.suspicions.len() >= SUSPICIONS_TO_STOP).then(|| Cause {
-            kind: CauseKind::Suspicion,
-            sentence:
-                "The provider refuses the mail of several clients in a way that is not known to be the messages' \
-                       fault: look at its reply, mend the account and run `mailsluice account resume`."
-                    .into(),
-            reply: Some(reply),
-        })
+        several_clients && self.suspicions.len() >= SUSPICIONS_TO_STOP
     }
 
     fn stand(&mut self, mut stop: Stop, now: Timestamp) {
@@ -248,7 +280,7 @@ impl Lane {
 
 /// How long after a failure the next probe goes out. Connecting is tried at least every 30 s; logins are not hammered,
 /// since a provider locks accounts that fail too often.
-fn probe_delay(kind: CauseKind, failed_probes: u32) -> Duration {
+pub(super) fn probe_delay(kind: CauseKind, failed_probes: u32) -> Duration {
     let steps: &[u64] = match kind {
         CauseKind::Connect => &[1, 2, 5, 10, 20, 30],
         CauseKind::Login | CauseKind::Account => &[15 * 60],
@@ -371,6 +403,37 @@ mod tests {
         assert_eq!(lane.standing, Standing::Open, "four different ones are not five");
         lane.note(Event::Delivered, at(1), at(1));
         assert_eq!(lane.note(suspected("b", 9), at(2), at(2)), Change::None, "a delivery clears the slate");
+    }
+
+    #[test]
+    fn a_flood_of_one_client_does_not_hide_the_others() {
+        let mut lane = Lane::default();
+        for delivery in 0..200 {
+            lane.note(suspected("camera", delivery), at(0), at(0));
+        }
+        assert_eq!(lane.suspicions.len(), SUSPICIONS_KEPT);
+        assert_eq!(lane.note(suspected("form", 900), at(0), at(0)), Change::Stopped);
+    }
+
+    #[test]
+    fn a_doubtful_message_neither_prolongs_an_outage_nor_ends_a_rest() {
+        let mut lane = Lane::default();
+        lane.note(Event::Stopped(cause(CauseKind::Connect)), at(0), at(0));
+        assert_eq!(lane.note(suspected("form", 1), at(5), at(5)), Change::Resumed, "there was a session");
+        lane.note(Event::Stopped(cause(CauseKind::Quota)), at(10), at(10));
+        assert_eq!(lane.note(suspected("form", 1), at(1000), at(1000)), Change::None);
+        assert!(matches!(&lane.standing, Standing::Resting(stop) if stop.cause.kind == CauseKind::Quota));
+        assert_eq!(probe_secs(&lane), 1005);
+    }
+
+    #[test]
+    fn another_kind_of_fault_begins_its_own_count() {
+        let mut lane = Lane::default();
+        for _ in 0..20 {
+            lane.note(Event::Stopped(cause(CauseKind::Connect)), at(0), at(0));
+        }
+        lane.note(Event::Stopped(cause(CauseKind::Rate)), at(100), at(100));
+        assert_eq!(probe_secs(&lane), 110);
     }
 
     #[test]

@@ -142,7 +142,8 @@ impl Plan {
         }
         let mut rooms = Rooms::of(account, now);
         let other = |one: &Waiting<'_>| Some(&one.flow.client) != account.lane.last_probe.as_ref();
-        let others_wait = waiting.iter().any(|one| other(one) && one.head().is_some());
+        let has_room = |one: &Waiting<'_>| one.head().is_some() && rooms.of_priority(one.flow.priority).fits_one();
+        let others_wait = waiting.iter().any(|one| other(one) && has_room(one));
         let chosen = self.choose(account, waiting, &rooms, |one| !others_wait || other(one));
         match chosen {
             Some(index) => self.claim(route, account, &mut waiting[index], &mut rooms),
@@ -387,5 +388,18 @@ mod tests {
         let plan = setup.plan(at(1));
         assert_eq!(plan.claims.len(), 3);
         assert!(plan.claims.iter().all(|wanted| wanted.account.as_str() == "a1"));
+    }
+
+    #[test]
+    fn a_probe_takes_the_same_client_s_message_where_no_other_has_room() {
+        let mut setup = Setup::new(
+            caps(10, 3600, 3),
+            vec![flow("camera", Priority::Normal, 0, 5), flow("fire", Priority::High, 0, 5)],
+        );
+        (0..9).for_each(|_| setup.ledger.book(at(0), 1));
+        let cause = Cause { kind: CauseKind::Connect, sentence: String::new(), reply: None };
+        setup.lanes[0].note(Event::Stopped(cause), at(0), at(0));
+        setup.lanes[0].last_probe = Some("fire".into());
+        assert_eq!(setup.clients(at(30)), ["fire"]);
     }
 }

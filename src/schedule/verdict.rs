@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::attempt::{End, Obstacle, RcptResult, Step, Transcript, Trouble, TroubleKind};
-use super::lane::{Cause, CauseKind, Event, Lane, Standing, Suspicion};
+use super::lane::{self, Cause, CauseKind, Event, Lane, Standing, Suspicion};
 use super::retry;
 use crate::ids::{ClientName, DeliveryId};
 use crate::provider::refusal::{Class, Meaning, meaning};
@@ -115,14 +115,7 @@ pub enum Charge {
 pub fn verdict(case: &Case<'_>, report: &Report, now: Timestamp, jitter: f64) -> Verdict {
     match report {
         Report::NoSession(obstacle) => no_session(case, obstacle),
-        Report::Unsendable(sentence) => Verdict {
-            outcomes: case.tried.iter().map(|_| (Outcome::Failed, sentence.clone())).collect(),
-            charge: Charge::Refunded,
-            uncertain: false,
-            doubt: None,
-            event: None,
-            sentence: sentence.clone(),
-        },
+        Report::Unsendable(sentence) => Judge { case, now, jitter }.unsendable(sentence),
         Report::Transacted(transcript) => Judge { case, now, jitter }.transacted(transcript),
     }
 }
@@ -134,10 +127,11 @@ fn no_session(case: &Case<'_>, obstacle: &Obstacle) -> Verdict {
             (cause_kind(class).unwrap_or(CauseKind::Connect), sentence.to_owned(), Some(reply.to_string()))
         }
         Obstacle::Trouble(trouble) => {
-            let kind = if trouble.step == Step::Auth && trouble.kind == TroubleKind::Protocol {
-                CauseKind::Login
-            } else {
-                CauseKind::Connect
+            // Who hangs up on a login may be refusing it: passwords are not tried every half minute.
+            let kind = match (trouble.step, trouble.kind) {
+                (Step::Auth, TroubleKind::Protocol) => CauseKind::Login,
+                (Step::Auth, TroubleKind::HungUp | TroubleKind::TimedOut) => CauseKind::LoginLater,
+                _ => CauseKind::Connect,
             };
             (kind, trouble.to_string(), None)
         }
@@ -173,6 +167,20 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
+    /// It is our own settings, or what the host offers today, that keep the message: either may be mended, so it waits
+    /// as if the provider had put it off.
+    fn unsendable(&self, sentence: &str) -> Verdict {
+        let outcomes = (0..self.case.tried.len()).map(|index| (self.aged(self.put_off(index)), sentence.to_owned()));
+        Verdict {
+            outcomes: outcomes.collect(),
+            charge: Charge::Refunded,
+            uncertain: false,
+            doubt: self.case.doubt.cloned(),
+            event: None,
+            sentence: sentence.to_owned(),
+        }
+    }
+
     fn transacted(&self, transcript: &Transcript) -> Verdict {
         let mut verdict = Verdict {
             outcomes: Vec::with_capacity(transcript.recipients.len()),
@@ -234,7 +242,7 @@ impl Judge<'_> {
         let said = reply.to_string();
         if let Some(kind) = cause_kind(class) {
             verdict.event = Some(Event::Stopped(Cause { kind, sentence: sentence.into(), reply: Some(said.clone()) }));
-            return (Outcome::Untried, said);
+            return (self.step_aside(kind), said);
         }
         let outcome = match class {
             Class::Message | Class::Recipient => Outcome::Failed,
@@ -280,13 +288,21 @@ impl Judge<'_> {
                 if !matches!(verdict.event, Some(Event::Stopped(_))) {
                     verdict.event = Some(Event::Stopped(cause));
                 }
-                Outcome::Untried
+                self.step_aside(kind)
             }
             (Class::Recipient | Class::Message | Class::Unlisted, _) => Outcome::Failed,
             (Class::NextTransaction, _) if some_accepted => Outcome::Deferred { until: self.now, counted: false },
             _ => self.put_off(index),
         };
         (outcome, said)
+    }
+
+    /// A message that met a fault of the account waits until the probe is through, so that the probe takes another one:
+    /// it may be this message that the account is refused for.
+    fn step_aside(&self, kind: CauseKind) -> Outcome {
+        let failed_probes = self.case.lane.stop().map_or(0, |stop| stop.failed_probes + 1);
+        let until = self.now.after(lane::probe_delay(kind, failed_probes)).after(BEHIND_THE_PROBE);
+        Outcome::Deferred { until, counted: false }
     }
 
     fn put_off(&self, index: usize) -> Outcome {
@@ -315,6 +331,8 @@ pub fn horizon<'a>(caps: impl Iterator<Item = &'a Cap>) -> Duration {
     caps.map(|cap| cap.window).fold(Duration::from_secs(25 * 3600), Duration::max)
 }
 
+/// How long after a probe the messages follow that made it necessary.
+const BEHIND_THE_PROBE: Duration = Duration::from_secs(1);
 /// How long an unlisted refusal must stand before its second coming is believed.
 const DOUBT_LASTS: Duration = Duration::from_secs(15 * 60);
 
@@ -401,7 +419,8 @@ mod tests {
             let mut setup = Setup::new();
             setup.age = Duration::from_secs(99 * 86_400);
             let verdict = setup.judge(&both_refused_at_the_end(code, text));
-            assert_eq!(outcomes(&verdict), [&Outcome::Untried, &Outcome::Untried], "{text}");
+            let aside = |outcome: &&Outcome| matches!(outcome, Outcome::Deferred { counted: false, .. });
+            assert!(outcomes(&verdict).iter().all(aside), "{text}");
             assert!(matches!(verdict.event, Some(Event::Stopped(_))));
             assert_eq!(verdict.charge, Charge::Kept);
         }
@@ -483,6 +502,23 @@ mod tests {
         assert_eq!(verdict.outcomes[1].0, Outcome::Deferred { until: now(), counted: false });
         let verdict = Setup::new().judge(&transacted(vec![surplus.clone(), surplus], End::NoRecipient));
         assert!(matches!(verdict.outcomes[1].0, Outcome::Deferred { until, counted: true } if until > now()));
+    }
+
+    #[test]
+    fn what_our_own_settings_keep_waits_and_does_not_fail() {
+        let mut setup = Setup::new();
+        let verdict = setup.judge(&Report::Unsendable("too large".into()));
+        assert!(outcomes(&verdict).iter().all(|outcome| matches!(outcome, Outcome::Deferred { counted: true, .. })));
+        assert_eq!(verdict.charge, Charge::Refunded);
+        setup.age = Duration::from_secs(5 * 86_400);
+        assert_eq!(outcomes(&setup.judge(&Report::Unsendable("too large".into()))), [&Outcome::Expired; 2]);
+    }
+
+    #[test]
+    fn who_hangs_up_on_a_login_is_not_asked_every_half_minute() {
+        let trouble = Trouble { step: Step::Auth, kind: TroubleKind::HungUp, detail: "closed".into() };
+        let verdict = Setup::new().judge(&Report::NoSession(Obstacle::Trouble(trouble)));
+        assert!(matches!(verdict.event, Some(Event::Stopped(Cause { kind: CauseKind::LoginLater, .. }))));
     }
 
     #[test]

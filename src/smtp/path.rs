@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Address;
 
-/// Where a report about the message would go: an address, or nowhere (`<>`, RFC 5321 §4.5.5).
+/// Where a report about the message would go: an address, or nowhere (`<>`, RFC 5321 §4.5.5). In JSON a string, or null.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(untagged)]
 pub enum ReversePath {
     /// `<>`: about this message nothing is ever reported.
     Null,
@@ -32,6 +32,21 @@ impl fmt::Display for ReversePath {
         match self {
             Self::Null => f.write_str("<>"),
             Self::Address(address) => address.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_has_a_string_or_null() {
+        for (path, json) in
+            [(ReversePath::Null, "null"), (ReversePath::Address("a@example.org".parse().unwrap()), "\"a@example.org\"")]
+        {
+            assert_eq!(serde_json::to_string(&path).unwrap(), json);
+            assert_eq!(serde_json::from_str::<ReversePath>(json).unwrap(), path);
         }
     }
 }

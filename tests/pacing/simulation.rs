@@ -66,8 +66,10 @@ pub(super) struct Dealt {
     pub(super) taken: u32,
     /// How often the sender could not know whether it did.
     pub(super) unsure: u32,
-    /// How often it refused it for good.
-    pub(super) refused: u32,
+    /// Whether it refused the recipient itself for good.
+    pub(super) refused: bool,
+    /// How often it refused the message with a permanent reply.
+    pub(super) doubtful: u32,
 }
 
 struct Flight {
@@ -354,8 +356,8 @@ impl Simulation {
             let Report::Transacted(transcript) = &conduct.report else { continue };
             match (&transcript.recipients[index], &transcript.end) {
                 (RcptResult::Accepted, End::Accepted(_)) => dealt.taken += 1,
-                (RcptResult::Refused(reply), _) => dealt.refused += u32::from(reply.is_permanent()),
-                (RcptResult::Accepted, End::Stopped(obstacle)) => dealt.refused += super::permanent(obstacle),
+                (RcptResult::Refused(reply), _) => dealt.refused |= reply.is_permanent(),
+                (_, End::Stopped(obstacle)) => dealt.doubtful += super::permanent(obstacle),
                 _ => {}
             }
         }

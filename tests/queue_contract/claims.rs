@@ -42,6 +42,20 @@ pub(crate) fn a_late_settlement_writes_nothing_but_the_end_of_its_charge(new: &F
     assert_eq!(queue.fates(1), [Fate::Waiting]);
 }
 
+pub(crate) fn a_charge_is_never_taken_for_another(new: &Factory) {
+    let mut queue = new();
+    queue.enqueue(&mail(1, &["a"]));
+    let first = queue.claim(&By::default()).unwrap();
+    let refunded = Settlement { charge: Charge::Refunded, ..settlement(vec![Outcome::Untried]) };
+    assert!(matches!(queue.settle(&first, &refunded), Settled::Written { .. }));
+    let store = queue.store();
+    store.begin().unwrap();
+    store.roll_back().unwrap();
+    queue.claim(&By::default()).unwrap();
+    assert_eq!(queue.settle(&first, &settlement(vec![Outcome::Delivered])), Settled::Superseded);
+    assert_eq!(queue.store().ledger(&LoginKey("user@host".into())).unwrap().under_way(), 1);
+}
+
 pub(crate) fn a_lease_is_renewed_by_its_holder_alone(new: &Factory) {
     let mut queue = new();
     queue.enqueue(&mail(1, &["a"]));

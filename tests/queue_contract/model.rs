@@ -188,6 +188,8 @@ impl World {
                 assert_eq!(self.queue.reclaim(false, hold), died);
             }
             Step::Crash { hold } => {
+                // Whoever had settled already is gone too; of those in the middle somebody may yet be heard.
+                self.late.clear();
                 let died = self.lose(hold, |_| true);
                 self.queue.crash();
                 assert_eq!(self.queue.reclaim(true, hold), died);

@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod daemon;
+pub(crate) mod eio;
 pub(crate) mod relay;
 pub(crate) mod scene;
 

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,6 +97,13 @@ pub(crate) fn addresses(daemon: &Daemon) -> [SocketAddr; 2] {
     listeners.try_into().unwrap()
 }
 
+/// A port that nobody has on either loopback address, below those that the system gives out by itself (from 32768 on), so
+/// that no connection of another test takes it meanwhile.
+pub(crate) fn free_port() -> u16 {
+    let free = |port: &u16| ["127.0.0.1", "::1"].iter().all(|host| TcpListener::bind((*host, *port)).is_ok());
+    std::iter::repeat_with(|| fastrand::u16(10_000..32_768)).find(free).unwrap()
+}
+
 /// Runs a program of a Debian package, with `input` on its standard input; fails where it is missing or fails.
 pub(crate) fn run(package: &str, mut command: Command, input: &[u8]) -> Output {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -120,7 +127,9 @@ pub(crate) fn run(package: &str, mut command: Command, input: &[u8]) -> Output {
 pub(crate) fn send(relay: SocketAddr, from: &str, to: &[&str], message: &[u8]) {
     let mut curl = Command::new("curl");
     curl.args(["--silent", "--show-error", "--max-time", "60", "--mail-from", from]);
-    to.iter().for_each(|to| drop(curl.args(["--mail-rcpt", to])));
+    for to in to {
+        curl.args(["--mail-rcpt", to]);
+    }
     curl.args(["--upload-file", "-", &format!("smtp://{relay}/client.example")]);
     run("curl", curl, message);
 }

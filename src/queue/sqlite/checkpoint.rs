@@ -44,7 +44,7 @@ impl Checkpointer {
     /// never at rest and would grow for ever, the writer waits for one checkpoint of its own.
     pub(super) fn after_commit(&self, writer: &Connection, log_bytes: u64) -> Result<(), StoreError> {
         if log_bytes >= LOG_BYTES_TOO_MUCH {
-            return checkpoint(writer, "RESTART");
+            return restart(writer);
         }
         if log_bytes >= LOG_BYTES_WORTH_IT {
             // Full: the thread has been told already.
@@ -52,6 +52,11 @@ impl Checkpointer {
         }
         Ok(())
     }
+}
+
+/// Moves all of the log that no reader holds, on the writer's own connection.
+pub(super) fn restart(writer: &Connection) -> Result<(), StoreError> {
+    checkpoint(writer, "RESTART")
 }
 
 /// A full disk is no failure here: the log keeps what the database has no room for.

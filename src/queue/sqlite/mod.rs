@@ -160,17 +160,21 @@ impl SqliteStore {
         self.load()
     }
 
-    /// Moves what was sent to where it lies if only the time has passed that is sure to have: since the last process
-    /// where the machine has been up all along, else since its boot.
+    /// Moves what was sent to where it lies if only the time has passed that is believed to have. Where the machine has
+    /// been up all along it is known; over a boot the wall clock is believed, unless it says more than a week: that may
+    /// be a clock without a battery, and then only the time since the boot is sure.
     fn vouch(&self, now: Timestamp, machine: &Machine) -> rusqlite::Result<()> {
         let (boot, booted): (String, i64) =
             self.connection.query_row("SELECT boot, booted FROM meta", (), |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let up_then = match boot == machine.boot && !boot.is_empty() {
-            true => self.newest.since(Timestamp::from_micros(booted)),
-            false => Duration::ZERO,
+        let gap = now.since(self.newest);
+        let passed = if boot == machine.boot && !boot.is_empty() {
+            machine.up.saturating_sub(self.newest.since(Timestamp::from_micros(booted)))
+        } else if gap <= BELIEVED_OFF {
+            gap
+        } else {
+            machine.up
         };
-        let passed = machine.up.saturating_sub(up_then);
-        let unproven = micros(now.since(self.newest).saturating_sub(passed));
+        let unproven = micros(gap.saturating_sub(passed));
         self.connection.execute("UPDATE charge SET ended = ended + ?1 WHERE ended IS NOT NULL", [unproven])?;
         let booted = now.before(machine.up).as_micros();
         self.connection.execute("UPDATE meta SET boot = ?1, booted = ?2", (&machine.boot, booted))?;
@@ -181,8 +185,9 @@ impl SqliteStore {
     fn load(&mut self) -> Result<(), StoreError> {
         let one = |sql: &str| self.connection.query_row(sql, (), |row| row.get::<_, i64>(0)).map_err(failed);
         self.live_bytes = u64::try_from(one("SELECT live_bytes FROM meta")?).unwrap_or(0);
-        self.next_delivery = one("SELECT coalesce(max(id), 0) + 1 FROM delivery")?;
-        self.next_charge = one("SELECT coalesce(max(id), 0) + 1 FROM charge")?;
+        // Never back: a number that was given out and undone may still be known to whoever had it.
+        self.next_delivery = one("SELECT coalesce(max(id), 0) + 1 FROM delivery")?.max(self.next_delivery);
+        self.next_charge = one("SELECT coalesce(max(id), 0) + 1 FROM charge")?.max(self.next_charge);
         self.clocks = self.load_clocks().map_err(failed)?;
         self.ledgers = ledger::load(&self.connection).map_err(failed)?;
         Ok(())
@@ -248,6 +253,10 @@ impl QueueStore for SqliteStore {
             self.connection.execute_batch("ROLLBACK").map_err(failed)?;
         }
         self.load()
+    }
+
+    fn checkpoint(&mut self) -> Result<(), StoreError> {
+        checkpoint::restart(&self.connection)
     }
 
     fn free_ballast(&mut self) -> bool {
@@ -356,6 +365,8 @@ impl QueueStore for SqliteStore {
     }
 }
 
+/// A machine is believed to have been off for so long where its wall clock says so after a boot.
+const BELIEVED_OFF: Duration = Duration::from_secs(7 * 86_400);
 /// By how much the newest time on disk may lag behind where nothing else is written.
 const CLOCK_STEP: Duration = Duration::from_secs(1);
 /// Octets that opening a queue may need: the index of the log and some pages.

@@ -60,16 +60,24 @@ pub(super) fn view(store: &mut SqliteStore, heads: u32, now: Timestamp) -> rusql
     Ok(View { flows, next_due })
 }
 
-/// The first flow after this one that has mail ready: one step in the index, however much waits.
+/// The first flow after this one that has mail ready: one step in the index, however much waits. Three questions, as
+/// SQLite answers `(route, priority, client) > (?, ?, ?)` by walking through all of the flow it starts from.
 fn next_flow(store: &SqliteStore, after: &(String, i64, String)) -> rusqlite::Result<Option<(String, i64, String)>> {
-    store
-        .connection
-        .prepare_cached(
-            "SELECT route, priority, client FROM delivery WHERE state = 0 AND (route, priority, client) > (?1, ?2, ?3) \
+    for rest in ["route = ?1 AND priority = ?2 AND client > ?3", "route = ?1 AND priority > ?2", "route > ?1"] {
+        let sql = format!(
+            "SELECT route, priority, client, ?2, ?3 FROM delivery WHERE state = 0 AND {rest} \
              ORDER BY route, priority, client LIMIT 1",
-        )?
-        .query_row((&after.0, after.1, &after.2), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-        .optional()
+        );
+        let next = store
+            .connection
+            .prepare_cached(&sql)?
+            .query_row((&after.0, after.1, &after.2), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .optional()?;
+        if next.is_some() {
+            return Ok(next);
+        }
+    }
+    Ok(None)
 }
 
 fn flow_heads(

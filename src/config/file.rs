@@ -107,7 +107,7 @@ fn read(document: &Table<'_>, report: &mut Report<'_>, around: &Surroundings) ->
     let clients = client::read(document, report);
     let ehlo = listeners.first().map_or(&around.hostname, |listener| &listener.hostname).clone();
     let accounts = account::read(document, report, around, &ehlo);
-    if let Some(carried) = largest_carried(&accounts) {
+    if let Some(carried) = surely_carried(&accounts) {
         for listener in &mut listeners {
             listener.max_message_size = listener.max_message_size.min(carried);
         }
@@ -115,9 +115,10 @@ fn read(document: &Table<'_>, report: &mut Report<'_>, around: &Surroundings) ->
     Config { queue, listeners, clients, accounts }
 }
 
-/// The largest content that some account carries, with room for what is added to it on the way.
-fn largest_carried(accounts: &[AccountConfig]) -> Option<u64> {
-    accounts.iter().map(|account| account.caps.message_size.saturating_sub(REPAIRS)).max()
+/// The largest content that every account carries, since the first open one has to, with room for what is added to it on
+/// the way.
+fn surely_carried(accounts: &[AccountConfig]) -> Option<u64> {
+    accounts.iter().map(|account| account.caps.message_size.saturating_sub(REPAIRS)).min()
 }
 
 fn read_limited(path: &Path) -> io::Result<Vec<u8>> {

@@ -96,8 +96,12 @@ pub fn queue_path(path: &Path) -> Result<PathBuf, ConfigErrors> {
         .map_err(|error| whole(&file, format!("a file that cannot be read: {error}"), "a configuration file"))?;
     let parsed: toml::Table =
         text.parse().map_err(|error: toml::de::Error| whole(&file, error.message().to_owned(), "well-formed TOML"))?;
-    let given = parsed.get("queue").and_then(|queue| queue.get("path")).and_then(toml::Value::as_str);
-    Ok(given.map_or(QueueConfig::default().path, |given| Surroundings::of(path).folder.join(given)))
+    let Some(queue) = parsed.get("queue") else { return Ok(QueueConfig::default().path) };
+    match queue.get("path") {
+        None if queue.is_table() => Ok(QueueConfig::default().path),
+        Some(toml::Value::String(given)) if !given.is_empty() => Ok(Surroundings::of(path).folder.join(given)),
+        _ => Err(whole(&file, "something else under queue.path", "a path: the queue is sought there")),
+    }
 }
 
 /// What can be read; whole where nothing is reported.

@@ -165,6 +165,25 @@ fn secrets_out_of_reach_matter_only_to_who_logs_in() {
 }
 
 #[test]
+fn the_queue_is_found_in_a_file_that_is_wrong_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    let default = QueueConfig::default().path;
+    for (text, found) in [
+        ("", Some(default.clone())),
+        ("[queue]\nmax_age = \"soon\"\n[[acount]]\n", Some(default)),
+        ("[queue]\npath = \"queue.db\"\nsize = 5\n", Some(folder.path().join("queue.db"))),
+        ("[queue]\npath = 5\n", None),
+        ("[queue]\npath = \"\"\n", None),
+        ("queue = \"/var/lib/mailsluice\"\n", None),
+        ("[queue\n", None),
+    ] {
+        fs::write(&path, text).unwrap();
+        assert_eq!(queue_path(&path).ok(), found, "{text}");
+    }
+}
+
+#[test]
 fn relative_paths_start_at_the_folder_of_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.toml");

@@ -103,9 +103,10 @@ async fn mail_is_listed_shown_held_released_and_deleted_with_a_daemon_and_withou
         );
         assert_eq!(row.find("waiting"), rows[0].find("FATE"), "{table}");
     }
-    assert!(
-        done(site, &["queue", "list", "--limit", "2"]).contains(&format!("mailsluice queue list --after {}", ids[1]))
-    );
+    let page = done(site, &["queue", "list", "--limit", "2", "--fate", "waiting"]);
+    let config = site.config().display().to_string();
+    let more = format!("more: mailsluice --config {config} queue list --fate waiting --limit 2 --after {}\n", ids[1]);
+    assert!(page.ends_with(&more), "{page}");
     assert_eq!(fates(site, &["--after", ids[1]]), [(ids[2].to_owned(), "waiting".to_owned())]);
 
     done(site, &["queue", "hold", ids[0], ids[1]]);
@@ -130,7 +131,9 @@ async fn mail_is_listed_shown_held_released_and_deleted_with_a_daemon_and_withou
     let stats = site.json(&["queue", "stats", "--json"]);
     assert_eq!((&stats["queue"]["held"], &stats["since_start"]), (&1.into(), &Value::Null), "{stats}");
     assert_eq!(site.json(&["account", "list", "--json"])[0]["standing"], "paused");
-    done(site, &["account", "resume", "m365"]);
+    for put_off in [&["queue", "retry", "--all"][..], &["account", "resume", "m365"]] {
+        assert!(done(site, put_off).contains("will be tried when the daemon starts"), "{put_off:?}");
+    }
 
     let daemon = site.serve();
     upstream.wait_for(1).await;
@@ -174,7 +177,7 @@ async fn all_that_was_put_off_can_be_retried_at_once() {
     }
     let deferred = daemon.wait_for_count("deferred", 3, |line| line["event"] == "deferred");
     assert!(deferred.iter().all(|line| line["next_attempt_in"].as_u64() > Some(20)), "{deferred:?}");
-    done(&upstream.site, &["queue", "retry", "--all"]);
+    assert_eq!(done(&upstream.site, &["queue", "retry", "--all"]), "3 messages that were put off are tried now\n");
     upstream.wait_for(3).await;
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Subcommand;
 
 use super::output::say;
-use super::reach::{ask, print_json};
+use super::reach::{ask, ask_whom, print_json};
 use super::{Failure, table};
 use crate::control::request::{AccountStanding, Answer, Request};
 use crate::ids::AccountName;
@@ -37,10 +37,9 @@ impl AccountCommand {
         match self {
             Self::List { json } => list(config, json),
             Self::Resume { name } => {
-                let Answer::Hastened(count) = ask(config, Request::Resume(AccountName::from(name.as_str())))? else {
-                    return Err(unexpected());
-                };
-                say!("{name}: open; {count} messages that were put off are tried now")?;
+                let asked = ask_whom(config, Request::Resume(AccountName::from(name.as_str())))?;
+                let (Answer::Hastened(count), by) = asked else { return Err(unexpected()) };
+                say!("{name}: open; {count} messages that were put off {}", by.tries())?;
                 Ok(())
             }
             Self::Pause { name } => {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use clap::Subcommand;
 
 use super::output::say;
-use super::reach::{ask, print_json};
+use super::reach::{ask, ask_whom, print_json};
 use super::{Failure, table};
+use crate::config::secret::quoted;
 use crate::control::request::{Answer, Request};
 use crate::ids::MessageId;
 use crate::observe::metrics::Counts;
@@ -145,8 +146,7 @@ fn list(
         return print_json(&listed);
     }
     if listed.is_empty() {
-        say!("nothing")?;
-        return Ok(());
+        return say!("nothing");
     }
     let rows: Vec<Vec<String>> = listed.iter().map(row).collect();
     table::print(
@@ -154,7 +154,9 @@ fn list(
         &rows,
     )?;
     if let Some(last) = listed.last().filter(|_| listed.len() == limit as usize) {
-        say!("more: mailsluice queue list --after {}", last.queue_id)?;
+        let fate = fate.map_or_else(String::new, |fate| format!(" --fate {}", fate.as_str()));
+        let (config, after) = (quoted(config), last.queue_id);
+        say!("more: mailsluice --config {config} queue list{fate} --limit {limit} --after {after}")?;
     }
     Ok(())
 }
@@ -243,9 +245,8 @@ fn operate(config: &Path, ids: &[MessageId], operation: Operation) -> Result<(),
 }
 
 fn retry_all(config: &Path) -> Result<(), Failure> {
-    let Answer::Hastened(count) = ask(config, Request::RetryAll)? else { return Err(unexpected()) };
-    say!("{count} messages that were put off are tried now")?;
-    Ok(())
+    let (Answer::Hastened(count), by) = ask_whom(config, Request::RetryAll)? else { return Err(unexpected()) };
+    say!("{count} messages that were put off {}", by.tries())
 }
 
 fn stats(config: &Path, json: bool) -> Result<(), Failure> {

@@ -16,18 +16,41 @@ use crate::ids::AccountName;
 use crate::observe::Observer;
 use crate::observe::logging::{self, LogFormat, LogTarget};
 
+/// Who answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    Daemon,
+    /// This process, since there is no daemon.
+    Ourselves,
+}
+
+impl By {
+    /// When what is to be tried at once is tried.
+    pub(super) fn tries(self) -> &'static str {
+        match self {
+            Self::Daemon => "are tried now",
+            Self::Ourselves => "will be tried when the daemon starts",
+        }
+    }
+}
+
 /// Asks, of the daemon or of the queue itself. What is refused is a failure.
 pub(super) fn ask(config: &Path, request: Request) -> Result<Answer, Failure> {
+    ask_whom(config, request).map(|(answer, _)| answer)
+}
+
+/// [`ask`], and who answered.
+pub(super) fn ask_whom(config: &Path, request: Request) -> Result<(Answer, By), Failure> {
     // The daemon may run with a configuration that has been spoilt since: all we need of it is where the queue is.
     let database = queue_path(config).map_err(AppError::from)?;
     let asked = client::ask(&socket_path(&database), &request);
     let answer = match asked.map_err(|error| Failure::Said(error.to_string()))? {
-        Some(answer) => answer,
-        None => open_and_ask(config, &database, request)?,
+        Some(answer) => (answer, By::Daemon),
+        None => (open_and_ask(config, &database, request)?, By::Ourselves),
     };
     match answer {
-        Answer::Refused(why) => Err(Failure::Said(why)),
-        answer => Ok(answer),
+        (Answer::Refused(why), _) => Err(Failure::Said(why)),
+        answered => Ok(answered),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::login::{self, LoginKeys};
 use super::problem::Report;
 use super::table::{At, Emptiness, Table};
-use super::{AccountConfig, Destination, OnUncertain, SmtpEndpoint, Surroundings, unique_name, value};
+use super::{AccountConfig, Destination, OnUncertain, SmtpEndpoint, Surroundings, agreement, unique_name, value};
 use crate::ids::AccountName;
 use crate::message::sender::{SenderMode, SenderRule};
 use crate::provider::presets::{LoginNeed, Preset, TlsMode, Way};
@@ -41,7 +41,12 @@ pub(super) fn read(
 ) -> Vec<AccountConfig> {
     let mut names = Vec::new();
     let tables = document.tables(report, "account", KEYS, Emptiness::Refused);
-    tables.iter().filter_map(|table| read_one(table, report, around, ehlo, &mut names)).collect()
+    let accounts: Vec<_> = tables
+        .iter()
+        .filter_map(|table| read_one(table, report, around, ehlo, &mut names).map(|account| (table, account)))
+        .collect();
+    agreement::check(&accounts, report);
+    accounts.into_iter().map(|(_, account)| account).collect()
 }
 
 /// What an account's keys say, each for itself; none where a key is absent or badly written.

@@ -96,8 +96,12 @@ pub fn queue_path(path: &Path) -> Result<PathBuf, ConfigErrors> {
         .map_err(|error| whole(&file, format!("a file that cannot be read: {error}"), "a configuration file"))?;
     let parsed: toml::Table =
         text.parse().map_err(|error: toml::de::Error| whole(&file, error.message().to_owned(), "well-formed TOML"))?;
-    let given = parsed.get("queue").and_then(|queue| queue.get("path")).and_then(toml::Value::as_str);
-    Ok(given.map_or(QueueConfig::default().path, |given| Surroundings::of(path).folder.join(given)))
+    let Some(queue) = parsed.get("queue") else { return Ok(QueueConfig::default().path) };
+    match queue.get("path") {
+        None if queue.is_table() => Ok(QueueConfig::default().path),
+        Some(toml::Value::String(given)) if !given.is_empty() => Ok(Surroundings::of(path).folder.join(given)),
+        _ => Err(whole(&file, "something else under queue.path", "a path: the queue is sought there")),
+    }
 }
 
 /// What can be read; whole where nothing is reported.
@@ -107,7 +111,7 @@ fn read(document: &Table<'_>, report: &mut Report<'_>, around: &Surroundings) ->
     let clients = client::read(document, report);
     let ehlo = listeners.first().map_or(&around.hostname, |listener| &listener.hostname).clone();
     let accounts = account::read(document, report, around, &ehlo);
-    if let Some(carried) = largest_carried(&accounts) {
+    if let Some(carried) = surely_carried(&accounts) {
         for listener in &mut listeners {
             listener.max_message_size = listener.max_message_size.min(carried);
         }
@@ -115,9 +119,10 @@ fn read(document: &Table<'_>, report: &mut Report<'_>, around: &Surroundings) ->
     Config { queue, listeners, clients, accounts }
 }
 
-/// The largest content that some account carries, with room for what is added to it on the way.
-fn largest_carried(accounts: &[AccountConfig]) -> Option<u64> {
-    accounts.iter().map(|account| account.caps.message_size.saturating_sub(REPAIRS)).max()
+/// The largest content that every account carries, since the first open one has to, with room for what is added to it on
+/// the way.
+fn surely_carried(accounts: &[AccountConfig]) -> Option<u64> {
+    accounts.iter().map(|account| account.caps.message_size.saturating_sub(REPAIRS)).min()
 }
 
 fn read_limited(path: &Path) -> io::Result<Vec<u8>> {

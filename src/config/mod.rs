@@ -21,6 +21,7 @@ pub use file::{Surroundings, queue_path};
 pub use problem::{ConfigErrors, Problem};
 
 mod account;
+mod agreement;
 mod client;
 mod file;
 mod listener;
@@ -66,7 +67,7 @@ pub struct ListenerConfig {
     pub addresses: Vec<SocketAddr>,
     /// Who may connect.
     pub networks: Vec<IpNet>,
-    /// Octets of content, before repairs; already the smaller of the key and what the accounts carry.
+    /// Octets of content, before repairs; already the smaller of the key and what each account carries.
     pub max_message_size: u64,
     /// Recipients of one transaction.
     pub max_recipients: usize,

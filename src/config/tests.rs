@@ -25,7 +25,7 @@ fn every_good_file_loads() {
 #[test]
 fn every_bad_file_is_told_everything_that_is_wrong() {
     let files = files("bad");
-    assert_eq!(files.len(), 18);
+    assert_eq!(files.len(), 19);
     for (name, text) in files {
         let wanted: Vec<String> = text
             .lines()
@@ -122,7 +122,7 @@ fn the_reference_explains_every_key() {
 }
 
 #[test]
-fn size_is_what_the_largest_account_carries_less_the_room_for_repairs() {
+fn size_is_what_the_smallest_account_carries_less_the_room_for_repairs() {
     let size = |listener: &str, accounts: &[&str]| {
         let mut text = format!("[[listener]]\naddress = \"127.0.0.1:25\"\nmax_message_size = {listener:?}\n");
         for (at, size) in accounts.iter().enumerate() {
@@ -133,7 +133,7 @@ fn size_is_what_the_largest_account_carries_less_the_room_for_repairs() {
     };
     assert_eq!(size("10MiB", &["35MiB"]), 10 << 20);
     assert_eq!(size("35MiB", &["35MiB"]), (35 << 20) - (64 << 10));
-    assert_eq!(size("35MiB", &["128KiB", "1MiB", "512KiB"]), (1 << 20) - (64 << 10));
+    assert_eq!(size("35MiB", &["1MiB", "512KiB", "2MiB"]), (512 << 10) - (64 << 10));
     assert_eq!(size("35MiB", &["128KiB"]), 64 << 10);
 }
 
@@ -162,6 +162,25 @@ fn secrets_out_of_reach_matter_only_to_who_logs_in() {
     }
     fs::write(&path, format!("{head}password = {{ }}\n")).unwrap();
     assert!(Config::load_without_secrets(&path).is_err(), "what is written badly stays wrong");
+}
+
+#[test]
+fn the_queue_is_found_in_a_file_that_is_wrong_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    let default = QueueConfig::default().path;
+    for (text, found) in [
+        ("", Some(default.clone())),
+        ("[queue]\nmax_age = \"soon\"\n[[acount]]\n", Some(default)),
+        ("[queue]\npath = \"queue.db\"\nsize = 5\n", Some(folder.path().join("queue.db"))),
+        ("[queue]\npath = 5\n", None),
+        ("[queue]\npath = \"\"\n", None),
+        ("queue = \"/var/lib/mailsluice\"\n", None),
+        ("[queue\n", None),
+    ] {
+        fs::write(&path, text).unwrap();
+        assert_eq!(queue_path(&path).ok(), found, "{text}");
+    }
 }
 
 #[test]

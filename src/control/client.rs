@@ -1,31 +1,31 @@
 //! A command's end of the control socket.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
 use super::MAX_LINE;
 use super::request::{Answer, Request};
+use crate::time::spoken;
 
 /// Asks the daemon; none where there is no daemon. Blocking.
 ///
 /// # Errors
-/// What the system says, or that the daemon's answer cannot be read.
+/// What is in the way and what to do, or that the daemon's answer cannot be read.
 pub fn ask(socket: &Path, request: &Request) -> io::Result<Option<Answer>> {
-    let mut stream = match UnixStream::connect(socket) {
+    ask_for(PATIENCE, socket, request)
+}
+
+fn ask_for(patience: Duration, socket: &Path, request: &Request) -> io::Result<Option<Answer>> {
+    let stream = match UnixStream::connect(socket) {
         Ok(stream) => stream,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
             return Ok(None);
         }
-        Err(error) => return Err(io::Error::new(error.kind(), format!("{}: {error}", socket.display()))),
+        Err(error) => return Err(explained(&error, socket, patience)),
     };
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let mut line = serde_json::to_vec(request)?;
-    line.push(b'\n');
-    stream.write_all(&line)?;
-    let mut answer = String::new();
-    BufReader::new(stream.take(MAX_LINE)).read_line(&mut answer)?;
+    let answer = converse(&stream, request, patience).map_err(|error| explained(&error, socket, patience))?;
     serde_json::from_str(&answer).map(Some).map_err(|error| {
         io::Error::other(format!(
             "the daemon's answer cannot be read (is it of another version, or stopping?): {error}"
@@ -33,5 +33,60 @@ pub fn ask(socket: &Path, request: &Request) -> io::Result<Option<Answer>> {
     })
 }
 
+fn converse(mut stream: &UnixStream, request: &Request, patience: Duration) -> io::Result<String> {
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
+    let mut line = serde_json::to_vec(request)?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    let mut answer = String::new();
+    BufReader::new(stream.take(MAX_LINE)).read_line(&mut answer)?;
+    Ok(answer)
+}
+
+/// The same error in words that say what to do.
+fn explained(error: &io::Error, socket: &Path, patience: Duration) -> io::Error {
+    let socket = socket.display();
+    let text = match error.kind() {
+        ErrorKind::PermissionDenied => {
+            format!("{socket}: this user may not ask the daemon: run the command as the daemon's user or as root")
+        }
+        // A timeout of a socket is told as the former.
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => format!(
+            "{socket}: the daemon did not answer within {}; it may still do what it was asked: see its log",
+            spoken(patience)
+        ),
+        _ => format!("{socket}: {error}"),
+    };
+    io::Error::new(error.kind(), text)
+}
+
 /// Trying a million messages again takes the daemon a while.
 const PATIENCE: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_does_not_answer_is_told_in_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("control");
+        assert!(ask(&socket, &Request::Stats).unwrap().is_none(), "no daemon");
+        let _listener = UnixListener::bind(&socket).unwrap();
+        let told = ask_for(Duration::from_millis(1), &socket, &Request::Stats).unwrap_err().to_string();
+        assert!(told.contains("the daemon did not answer within"), "{told}");
+    }
+
+    #[test]
+    fn who_may_not_ask_is_told_who_may() {
+        let denied = io::Error::from(ErrorKind::PermissionDenied);
+        let told = explained(&denied, Path::new("/q/queue.db-control"), PATIENCE).to_string();
+        assert_eq!(
+            told,
+            "/q/queue.db-control: this user may not ask the daemon: run the command as the daemon's user or as root"
+        );
+    }
+}

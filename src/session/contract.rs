@@ -64,8 +64,8 @@ pub struct Handover {
     pub protocol: &'static str,
     /// From MAIL and RCPT.
     pub envelope: Envelope,
-    /// The whole content up to 256 KiB; of a longer one the header block with the empty line behind it. Unstuffed, line
-    /// ends CRLF, no bare CR or LF.
+    /// The whole content up to 256 KiB; of a longer one the header block with the empty line behind it, if it has
+    /// them. Unstuffed, line ends CRLF, no bare CR or LF.
     pub head: Vec<u8>,
     /// How many chunks of it were stored, numbered from 1.
     pub chunks: u32,

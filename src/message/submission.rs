@@ -69,8 +69,13 @@ pub(super) const DAEMON: &str = "MAILER-DAEMON";
 const LINE_OCTETS: usize = 998;
 
 fn harmless(id: &str) -> String {
-    let mut shown: String = id.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-    shown.truncate(shown.floor_char_boundary(LINE_OCTETS));
+    let mut shown = String::new();
+    for c in id.chars().map(|c| if c.is_control() { '?' } else { c }) {
+        if shown.len() + c.len_utf8() > LINE_OCTETS {
+            break;
+        }
+        shown.push(c);
+    }
     shown
 }
 

@@ -328,6 +328,7 @@ pub(crate) fn tell_reclaimed(observer: &Observer, reclaimed: &Reclaimed, hold: b
         id: reclaimed.message,
         client: &reclaimed.client,
         account: &reclaimed.account,
+        attempted: None,
         reason: "the daemon stopped during the transaction",
         next: if hold { Next::Hold } else { Next::Resend },
     };

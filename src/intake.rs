@@ -9,7 +9,7 @@ use tokio::sync::{Notify, watch};
 use crate::config::Config;
 use crate::ids::{ClientName, MessageId};
 use crate::message::header::HeaderBlock;
-use crate::message::sender::{SenderMode, judge};
+use crate::message::sender::judge;
 use crate::message::submission::{Additions, Prepared, prepare};
 use crate::message::trace::{Hop, MAX_RECEIVED, received_count};
 use crate::observe::Observer;
@@ -48,6 +48,8 @@ pub struct Submission {
 pub struct Trace {
     /// The client's address.
     pub address: IpAddr,
+    /// What the listener that took it calls itself.
+    pub hostname: String,
     /// What it said at HELO or EHLO; empty where it said nothing.
     pub helo: String,
     /// `SMTP`, `ESMTP` or `UTF8SMTP` (RFC 3848, RFC 6531 §4.3).
@@ -117,9 +119,8 @@ impl Intake {
             return Err(Refusal::TooManyHops);
         }
         refuse_sender(&config, &submission)?;
-        let hostname = config.listeners.first().map_or("localhost", |listener| &listener.hostname);
         let received = wall_clock();
-        let prepared = stamp(&submission, hostname, &header_date(received));
+        let prepared = stamp(&submission, &header_date(received));
         let stored = NewMessage {
             id: submission.id,
             client: submission.client.clone(),
@@ -178,12 +179,14 @@ impl Intake {
 
 /// Mail that no account would send is refused while its sender still listens.
 fn refuse_sender(config: &Config, submission: &Submission) -> Result<(), Refusal> {
-    let refuses = |rule: &crate::message::sender::SenderRule| {
-        rule.mode == SenderMode::Refuse && judge(&submission.head, &submission.envelope.reverse_path, rule).is_err()
-    };
-    if config.accounts.is_empty() || !config.accounts.iter().all(|account| refuses(&account.sender)) {
-        return Ok(());
+    let mut first = None;
+    for account in &config.accounts {
+        match judge(&submission.head, &submission.envelope.reverse_path, &account.sender) {
+            Ok(()) => return Ok(()),
+            Err(refused) => first = first.or(Some(refused)),
+        }
     }
+    let Some(refused) = first else { return Ok(()) };
     let allowed = config
         .accounts
         .iter()
@@ -192,10 +195,11 @@ fn refuse_sender(config: &Config, submission: &Submission) -> Result<(), Refusal
             own.into_iter().chain(account.sender.allowed.clone())
         })
         .collect();
-    Err(Refusal::SenderNotAllowed { sender: submission.envelope.reverse_path.clone(), allowed })
+    Err(Refusal::SenderNotAllowed { refused, allowed })
 }
 
-fn stamp(submission: &Submission, hostname: &str, date: &str) -> Prepared {
+fn stamp(submission: &Submission, date: &str) -> Prepared {
+    let hostname = submission.trace.hostname.as_str();
     let hop = Hop {
         helo: &submission.trace.helo,
         address: submission.trace.address,
@@ -222,4 +226,57 @@ fn repairs(added: &[&str], removed: &[&str]) -> String {
     let part = |verb: &str, names: &[&str]| (!names.is_empty()).then(|| format!("{verb} {}", names.join(", ")));
     let parts: Vec<String> = [part("added", added), part("removed", removed)].into_iter().flatten().collect();
     parts.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{AccountConfig, Destination, OnUncertain, QueueConfig};
+    use crate::message::repair::SenderField;
+    use crate::message::sender::{SenderMode, SenderRefused, SenderRule};
+    use crate::provider::{Caps, Provider};
+    use crate::smtp::ReversePath;
+
+    fn account(mode: SenderMode) -> AccountConfig {
+        AccountConfig {
+            name: "office".into(),
+            provider: Provider::Directory,
+            destination: Destination::Directory("out".into()),
+            caps: Caps { windows: vec![], connections: 1, recipients_per_message: 1, message_size: 1 },
+            sender: SenderRule { mode, from: Some("webmaster@example.com".parse().unwrap()), allowed: vec![] },
+            on_uncertain: OnUncertain::Resend,
+        }
+    }
+
+    #[test]
+    fn the_sender_that_no_account_takes_is_named() {
+        let submission = Submission {
+            id: MessageId(1),
+            client: "camera".into(),
+            priority: Priority::Normal,
+            trace: Trace {
+                address: [10, 0, 0, 5].into(),
+                hostname: "relay.example".into(),
+                helo: String::new(),
+                protocol: "SMTP",
+            },
+            envelope: Envelope {
+                reverse_path: ReversePath::Address("webmaster@example.com".parse().unwrap()),
+                recipients: vec![],
+            },
+            head: b"From: Jane <jane@x.org>\r\n\r\n".to_vec(),
+            chunks: 0,
+            size: 0,
+        };
+        let config = |accounts| Config { queue: QueueConfig::default(), listeners: vec![], clients: vec![], accounts };
+        let refused = SenderRefused::Header { field: SenderField::From, text: "jane@x.org".into() };
+        let allowed = vec!["webmaster@example.com".parse().unwrap()];
+        assert_eq!(
+            refuse_sender(&config(vec![account(SenderMode::Refuse)]), &submission),
+            Err(Refusal::SenderNotAllowed { refused, allowed })
+        );
+        let both = vec![account(SenderMode::Refuse), account(SenderMode::Rewrite)];
+        assert_eq!(refuse_sender(&config(both), &submission), Ok(()));
+        assert_eq!(refuse_sender(&config(vec![]), &submission), Ok(()));
+    }
 }

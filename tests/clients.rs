@@ -64,7 +64,7 @@ async fn what_a_message_lacks_is_added_and_what_is_private_removed() {
     let date = MessageParser::default().parse_headers(arrived.header.as_bytes()).unwrap().date().cloned();
     assert!(date.is_some_and(|date| date.is_valid() && date.year >= 2024), "{}", arrived.header);
     assert!(arrived.field("From").ends_with("<webmaster@example.com>"), "{}", arrived.header);
-    assert_eq!(arrived.field("Reply-To"), "shop@shop.example");
+    assert_eq!(arrived.field("Reply-To"), "<shop@shop.example>");
     assert_eq!(arrived.body, b"Written by hand.\r\n");
 }
 
@@ -285,7 +285,7 @@ async fn a_directory_takes_mail_in_place_of_a_provider() {
     let path = line["reply"].as_str().unwrap().strip_prefix("250 2.0.0 written to ").unwrap();
     let arrived = Arrived::of(&std::fs::read(path).unwrap());
     assert_eq!(arrived.body, b".x\r\n");
-    assert_eq!(arrived.field("Reply-To"), "shop@shop.example");
+    assert_eq!(arrived.field("Reply-To"), "<shop@shop.example>");
     let envelope = std::fs::read_to_string(path.replace(".eml", ".json")).unwrap();
     let envelope: Value = serde_json::from_str(&envelope).unwrap();
     assert_eq!(envelope, serde_json::json!({ "from": MAILBOX, "to": ["a@example.org", "b@example.org"] }));

@@ -204,8 +204,13 @@ async fn a_person_settles_what_nobody_knows() {
     assert_eq!(fates(site, &["--fate", "uncertain"]), ids.iter().map(uncertain).collect::<Vec<_>>());
     done(site, &["queue", "settle", &ids[0], "delivered"]);
     done(site, &["queue", "settle", &ids[1], "failed"]);
-    daemon.wait_for("delivered", |line| line["event"] == "delivered" && line["queue_id"] == ids[0]);
-    daemon.wait_for("failed", |line| line["event"] == "failed" && line["queue_id"] == ids[1]);
+    let delivered = daemon.wait_for("delivered", |line| line["event"] == "delivered" && line["queue_id"] == ids[0]);
+    let failed = daemon.wait_for("failed", |line| line["event"] == "failed" && line["queue_id"] == ids[1]);
+    for line in daemon.events("uncertain").iter().chain([&delivered, &failed]) {
+        assert_eq!((&line["account"], &line["host"]), (&"m365".into(), &"127.0.0.1".into()), "{line}");
+        assert_eq!(line["attempts"], 1, "{line}");
+        assert!(line["from"].is_string() && line["seconds"].is_number() && line["bytes"].is_u64(), "{line}");
+    }
     assert_eq!(fates(site, &[]), [(ids[1].clone(), "failed".to_owned())]);
     let again = site.run(&["queue", "settle", &ids[0], "failed"]);
     assert_eq!(code(&again), 1, "{}", stdout(&again));

@@ -97,6 +97,25 @@ async fn a_stranger_is_told_which_key_to_change_even_when_it_talks_first() {
 }
 
 #[tokio::test]
+async fn strangers_that_linger_leave_room_for_clients() {
+    let relay = Relay::start(|settings| {
+        settings.listener.networks = vec!["127.0.0.0/8".parse().unwrap()];
+        settings.listener.max_connections = 1;
+    })
+    .await;
+    let begun = std::time::Instant::now();
+    let mut strangers = Vec::new();
+    for _ in 0..50 {
+        let mut stranger = BufReader::new(TcpStream::connect(relay.addresses[1]).await.unwrap());
+        assert!(line(&mut stranger).await.starts_with("554 5.7.1 ::1 "));
+        strangers.push(stranger);
+    }
+    assert!(line(&mut relay.connect().await).await.starts_with("220 "));
+    // Were one seat theirs, each would hold it for the two seconds that it may take to close.
+    assert!(begun.elapsed() < Duration::from_secs(20));
+}
+
+#[tokio::test]
 async fn a_new_connection_goes_by_the_new_settings() {
     let relay = Relay::start(|_| {}).await;
     let mut old = relay.connect().await;

@@ -27,6 +27,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use mailsluice::ids::MessageId;
+use mailsluice::message::repair::SenderField;
+use mailsluice::message::sender::SenderRefused;
 use mailsluice::session::{Action, Answer, Event, Handover, Policy, Question, Refusal, Refused, Session, Stop};
 use mailsluice::smtp::{Reply, ReversePath};
 use mailsluice::time::Timestamp;
@@ -272,7 +274,7 @@ fn refusal(name: &str) -> Option<Refusal> {
         "full" => Refusal::Full,
         "hops" => Refusal::TooManyHops,
         "sender" => Refusal::SenderNotAllowed {
-            sender: ReversePath::Address("visitor@example.net".parse().unwrap()),
+            refused: SenderRefused::Header { field: SenderField::From, text: "visitor@example.net".into() },
             allowed: vec!["webmaster@example.com".parse().unwrap(), "*@shop.example".parse().unwrap()],
         },
         "unavailable" => Refusal::Unavailable,
@@ -375,6 +377,24 @@ fn outcome(input: &[u8], cuts: &[usize]) -> Outcome {
     }
     let Conversation { lines, messages, refusals, abandoned, closed, .. } = conversation;
     Outcome { lines, messages, refusals, abandoned, closed }
+}
+
+#[test]
+fn a_flood_of_refusals_is_reported_up_to_a_bound_until_a_message_is_taken() {
+    for flood in ["DATA\r\n", "RSET\r\nDATA\r\n", "MAIL FROM:<x\r\n", "MAIL FROM:<a@b> X=1\r\n", "RCPT TO:<x\r\n"] {
+        let mut conversation = Conversation::new(policy());
+        conversation.send(flood.repeat(1000).as_bytes(), usize::MAX);
+        assert!(conversation.lines.len() >= 1000);
+        let reported = conversation.refusals.len();
+        assert!((1..=21).contains(&reported), "{flood:?}: {reported}");
+        let last = conversation.refusals.back().unwrap().reply.text();
+        assert_eq!(last.contains("more refusals are not reported"), reported == 21, "{last}");
+
+        conversation.refusals.clear();
+        conversation
+            .send(b"RSET\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nx\r\n.\r\nMAIL FROM:<x\r\n", usize::MAX);
+        assert_eq!((conversation.messages.len(), conversation.refusals.len()), (1, 1), "{flood:?}");
+    }
 }
 
 proptest! {

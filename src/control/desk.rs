@@ -68,7 +68,11 @@ impl Desk {
                 Operation::SettleDelivered => Touched::SettledDelivered,
                 Operation::SettleFailed => Touched::SettledFailed,
             };
-            recipients.iter().for_each(|recipient| self.observer.touched(id, client, recipient, touched));
+            // It is done; where it cannot be read again, the line says less.
+            let shown = self.queue.read(move |reader, now| reader.show(id, now)).await.ok().flatten();
+            for recipient in recipients {
+                self.observer.touched(id, client, recipient, touched, shown.as_ref());
+            }
         }
         Ok(operated)
     }

@@ -39,8 +39,8 @@ fn write(directory: &Path, now: Timestamp, id: MessageId, envelope: &Envelope, c
     let (staged, name) = stage(directory, &format!("{time}-{id}"))?;
     let told = serde_json::json!({ "from": envelope.reverse_path.address(), "to": envelope.recipients });
     let written = fill(staged, content)
-        .and_then(|()| fs::write(directory.join(hidden(&name, "json")), format!("{told:#}\n")))
-        .and_then(|()| File::open(directory.join(hidden(&name, "json")))?.sync_all())
+        .and_then(|()| new(OpenOptions::new().create(true).truncate(true), directory.join(hidden(&name, "json"))))
+        .and_then(|file| fill(file, format!("{told:#}\n").as_bytes()))
         .and_then(|()| rename(directory, &name, "json"))
         .and_then(|()| rename(directory, &name, "eml"))
         .and_then(|()| File::open(directory)?.sync_all());
@@ -61,7 +61,7 @@ fn stage(directory: &Path, stem: &str) -> io::Result<(File, String)> {
     for number in 0..NUMBERS {
         let name = format!("{stem}-{number}");
         let path = directory.join(hidden(&name, "eml"));
-        match OpenOptions::new().write(true).create_new(true).mode(0o640).open(&path) {
+        match new(OpenOptions::new().create_new(true), &path) {
             Ok(file) if !directory.join(format!("{name}.eml")).exists() => return Ok((file, name)),
             Ok(_) => fs::remove_file(&path)?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -69,6 +69,11 @@ fn stage(directory: &Path, stem: &str) -> io::Result<(File, String)> {
         }
     }
     Err(io::Error::other(format!("all names {stem}-0 to {stem}-{NUMBERS} are taken")))
+}
+
+/// A file that its group may read: mail is nobody else's business.
+fn new(options: &mut OpenOptions, path: impl AsRef<Path>) -> io::Result<File> {
+    options.write(true).mode(0o640).open(path)
 }
 
 fn fill(mut file: File, content: &[u8]) -> io::Result<()> {
@@ -89,6 +94,8 @@ const NUMBERS: u32 = 1000;
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
     use crate::schedule::attempt::{Trouble, TroubleKind};
     use crate::smtp::ReversePath;
@@ -115,6 +122,10 @@ mod tests {
         assert_eq!(transcript.recipients, [RcptResult::Accepted, RcptResult::Accepted]);
         assert_eq!(transcript.end, End::Accepted(Reply::new(250, format!("2.0.0 written to {}", path.display()))));
         assert_eq!(fs::read(path).unwrap(), content);
+        for name in [message, told] {
+            let mode = fs::metadata(directory.path().join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o137, 0, "{name} is of mode {mode:o}");
+        }
         let told: serde_json::Value = serde_json::from_slice(&fs::read(directory.path().join(told)).unwrap()).unwrap();
         assert_eq!(told, serde_json::json!({ "from": null, "to": ["office@example.com", "jürgen@example.com"] }));
     }

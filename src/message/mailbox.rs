@@ -20,12 +20,18 @@ pub(super) struct Mailbox {
 pub(super) enum Form {
     /// As RFC 5322 has it, or nearly so.
     Plain,
+    /// An address alone, perhaps with a comment, without brackets: as RFC 5322 has it, but not for strict readers.
+    Bare,
     /// An address stands bare in the display name, brackets are missing or followed by words, or it is in a group.
     Misleading,
 }
 
-/// Reads a list; members of groups count, names of groups do not. A mailbox without an address is read too.
+/// Reads a list; members of groups count, names of groups do not. A mailbox without an address is read too. A list that
+/// is longer or more broken than people write them names nobody: were it cut, an address could hide behind the cut.
 pub(super) fn read_list(value: &[u8]) -> Vec<Mailbox> {
+    if value.len() > LIST_OCTETS {
+        return Vec::new();
+    }
     elements(value).into_iter().filter_map(Mailbox::read).collect()
 }
 
@@ -54,10 +60,10 @@ impl Mailbox {
         if self.spec.is_empty() { self.name() } else { self.spec.clone() }
     }
 
-    /// The mailbox as RFC 5322 wants it: the name unchanged where it is well formed, quoted or encoded where it is not.
+    /// The mailbox as RFC 5322 wants it, in brackets, without which Microsoft refuses some: the name unchanged where it is well formed, quoted or encoded where it is not.
     pub(super) fn write(&self) -> Vec<u8> {
         if self.name.is_empty() {
-            return self.spec.clone().into_bytes();
+            return format!("<{}>", self.spec).into_bytes();
         }
         let name = if is_phrase(&self.name) { self.name.clone() } else { write_name(&self.name()) };
         [&name[..], b" <", self.spec.as_bytes(), b">"].concat()
@@ -74,7 +80,7 @@ impl Mailbox {
             None => match bare.iter().rposition(|word| to_text(word).parse::<Address>().is_ok()) {
                 Some(at) => {
                     let name = [&bare[..at], &bare[at + 1..]].concat().join(&b' ');
-                    let form = if name.is_empty() && !odd { Form::Plain } else { Form::Misleading };
+                    let form = if name.is_empty() && !odd { Form::Bare } else { Form::Misleading };
                     (name, bare[at].to_vec(), form)
                 }
                 // RFC 5322 §4.4 lets old mail have white space around the dots and the at sign.
@@ -113,9 +119,10 @@ pub(super) fn write_name(text: &str) -> Vec<u8> {
 pub(super) fn encode_list(value: &[u8]) -> Option<Vec<u8>> {
     let mut encoded = Vec::with_capacity(value.len() * 2);
     let mut words = Vec::new();
+    let mut closers = Closers::default();
     let mut at = 0;
     while at < value.len() {
-        let token = &value[at..at + token_octets(&value[at..])];
+        let token = &value[at..at + closers.token_octets(&value[at..])];
         at += token.len();
         match token[0] {
             b'<' | b',' | b';' | b':' => {
@@ -175,10 +182,11 @@ fn elements(value: &[u8]) -> Vec<Element> {
     let mut elements = Vec::new();
     let mut element = Element::default();
     let last_semicolon = value.iter().rposition(|byte| *byte == b';');
+    let mut closers = Closers::default();
     let mut at = 0;
     while let Some(byte) = value.get(at) {
         let rest = &value[at..];
-        let octets = token_octets(rest);
+        let octets = closers.token_octets(rest);
         let token = &rest[..octets];
         match byte {
             b'(' => element.comment = inside(token, b')').trim_ascii().to_vec(),
@@ -199,6 +207,9 @@ fn elements(value: &[u8]) -> Vec<Element> {
         }
         at += octets;
     }
+    if closers.gave_up() {
+        return Vec::new();
+    }
     elements.push(element);
     for element in &mut elements {
         element.words = element.words.trim_ascii().to_vec();
@@ -206,17 +217,44 @@ fn elements(value: &[u8]) -> Vec<Element> {
     elements
 }
 
-/// Octets of the quoted string, comment, address in brackets, encoded word, literal, or other byte at the beginning.
-fn token_octets(rest: &[u8]) -> usize {
-    let rest = &rest[..rest.len().min(TOKEN_OCTETS)];
-    match rest.first() {
-        Some(b'"') => quoted_octets(rest),
-        Some(b'(') => comment_octets(rest),
-        Some(b'<') => rest.iter().position(|byte| *byte == b'>').map_or_else(|| until_separator(rest), |end| end + 1),
-        // An encoded word is no place for commas and brackets (RFC 2047 §5), but some mailers put them there.
-        Some(b'=') => encoded_word::encoded_octets(rest).unwrap_or(1),
-        Some(b'[') => rest.iter().position(|byte| *byte == b']').map_or(1, |end| end + 1),
-        _ => 1,
+/// Looks for the ends of tokens, and gives up where too many have none: each search that fails begins again at the next
+/// byte, and a hostile value could be made of nothing else.
+#[derive(Default)]
+struct Closers {
+    missing: u32,
+}
+
+impl Closers {
+    /// Octets of the quoted string, comment, address in brackets, encoded word, literal, or other byte at the beginning.
+    fn token_octets(&mut self, rest: &[u8]) -> usize {
+        let rest = &rest[..rest.len().min(TOKEN_OCTETS)];
+        match rest {
+            [b'"', ..] => self.quoted_octets(rest),
+            [b'(', ..] => self.search(rest, comment_octets).unwrap_or(1),
+            [b'<', ..] => self.search(rest, |rest| closed_octets(rest, b'>')).unwrap_or_else(|| until_separator(rest)),
+            // An encoded word is no place for commas and brackets (RFC 2047 §5), but some mailers put them there.
+            [b'=', b'?', ..] => self.search(rest, encoded_word::encoded_octets).unwrap_or(1),
+            [b'[', ..] => self.search(rest, |rest| closed_octets(rest, b']')).unwrap_or(1),
+            _ => 1,
+        }
+    }
+
+    /// Octets of the quoted string at the beginning; a lone quote is one octet.
+    fn quoted_octets(&mut self, rest: &[u8]) -> usize {
+        self.search(rest, quoted_octets).unwrap_or(1)
+    }
+
+    fn search(&mut self, rest: &[u8], octets: impl Fn(&[u8]) -> Option<usize>) -> Option<usize> {
+        if self.gave_up() {
+            return None;
+        }
+        let found = octets(&rest[..rest.len().min(TOKEN_OCTETS)]);
+        self.missing += u32::from(found.is_none());
+        found
+    }
+
+    fn gave_up(&self) -> bool {
+        self.missing > MISSING_CLOSERS
     }
 }
 
@@ -226,32 +264,36 @@ fn inside(token: &[u8], closing: u8) -> &[u8] {
     token.strip_suffix(&[closing]).unwrap_or(token)
 }
 
-/// Octets of the quoted string at the beginning; a lone quote is one octet.
-fn quoted_octets(bytes: &[u8]) -> usize {
+/// Octets of the quoted string at the beginning.
+fn quoted_octets(bytes: &[u8]) -> Option<usize> {
     let mut escaped = false;
-    for (index, byte) in bytes.iter().enumerate().take(TOKEN_OCTETS).skip(1) {
+    for (index, byte) in bytes.iter().enumerate().skip(1) {
         match byte {
-            b'"' if !escaped => return index + 1,
+            b'"' if !escaped => return Some(index + 1),
             _ => escaped = *byte == b'\\' && !escaped,
         }
     }
-    1
+    None
 }
 
-/// Octets of the comment at the beginning, with comments inside it; a lone parenthesis is one octet.
-fn comment_octets(bytes: &[u8]) -> usize {
+/// Octets of the comment at the beginning, with comments inside it.
+fn comment_octets(bytes: &[u8]) -> Option<usize> {
     let (mut depth, mut escaped) = (0_u32, false);
     for (index, byte) in bytes.iter().enumerate() {
         match byte {
             _ if escaped => escaped = false,
             b'\\' => escaped = true,
             b'(' => depth += 1,
-            b')' if depth == 1 => return index + 1,
+            b')' if depth == 1 => return Some(index + 1),
             b')' => depth -= 1,
             _ => {}
         }
     }
-    1
+    None
+}
+
+fn closed_octets(bytes: &[u8], closing: u8) -> Option<usize> {
+    bytes.iter().position(|byte| *byte == closing).map(|end| end + 1)
 }
 
 fn until_separator(bytes: &[u8]) -> usize {
@@ -265,7 +307,7 @@ fn is_phrase(name: &[u8]) -> bool {
     while let Some(byte) = rest.first() {
         let octets = match byte {
             b'"' => {
-                let octets = quoted_octets(rest);
+                let octets = Closers::default().quoted_octets(rest);
                 let printable = rest[..octets].iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t'));
                 if octets == 1 || !printable || looks_encoded(&rest[..octets]) {
                     return false;
@@ -299,11 +341,12 @@ fn is_atom_octet(byte: u8) -> bool {
 }
 
 fn has_bare_at(words: &[u8]) -> bool {
+    let mut closers = Closers::default();
     let mut rest = words;
     while let Some(byte) = rest.first() {
         match byte {
             b'@' => return true,
-            b'"' => rest = &rest[quoted_octets(rest)..],
+            b'"' => rest = &rest[closers.quoted_octets(rest)..],
             _ => rest = &rest[1..],
         }
     }
@@ -314,9 +357,10 @@ fn has_bare_at(words: &[u8]) -> bool {
 /// but often are.
 fn name_text(phrase: &[u8]) -> String {
     let mut unquoted = Vec::with_capacity(phrase.len());
+    let mut closers = Closers::default();
     let mut rest = phrase;
     while let Some(byte) = rest.first() {
-        let octets = if *byte == b'"' { quoted_octets(rest) } else { 1 };
+        let octets = if *byte == b'"' { closers.quoted_octets(rest) } else { 1 };
         if octets > 1 {
             let mut escaped = false;
             for byte in &rest[1..octets - 1] {
@@ -333,9 +377,14 @@ fn name_text(phrase: &[u8]) -> String {
     encoded_word::decode(unquoted.trim_ascii())
 }
 
-/// How far the end of a token is looked for. Nothing real is longer than a line (RFC 5322 §2.1.1), and the search for an
-/// end that never comes starts again at the next byte.
+/// How long a list of senders may be: a hundred of them.
+const LIST_OCTETS: usize = 8 * 1024;
+
+/// How far the end of a token is looked for. Nothing real is longer than a line (RFC 5322 §2.1.1).
 const TOKEN_OCTETS: usize = 998;
+
+/// How many tokens may have no end: people write `:-(`, and an apostrophe for a quote, but not often.
+const MISSING_CLOSERS: u32 = 16;
 
 /// Far enough below the 998 octets of a line (RFC 5322 §2.1.1) to stand on one with an address.
 const QUOTED_OCTETS: usize = 250;
@@ -389,10 +438,24 @@ mod tests {
             ("=?utf-8?Q?Doe,_J=C3=BCrgen?= (x) <a@b>", "=?utf-8?B?RG9lLCBKw7xyZ2Vu?= <a@b>"),
             ("Jürgen <jürgen@müller.example>", "=?utf-8?B?SsO8cmdlbg==?= <jürgen@müller.example>"),
             ("a@b (say \"hi\")", "say \"hi\" <a@b>"),
-            ("a@b", "a@b"),
+            ("a@b", "<a@b>"),
         ] {
             let written: Vec<_> = read_list(value.as_bytes()).iter().map(Mailbox::write).collect();
             assert_eq!(String::from_utf8(written.join(&b", "[..])).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_search_that_fails_too_often_is_given_up() {
+        for shape in ["(", "\\\"", "<,", "[", "=?a?b", "(\\"] {
+            let value = shape.repeat(256 * 1024 / shape.len()).into_bytes();
+            let mut closers = Closers::default();
+            let mut rest = value.as_slice();
+            while !rest.is_empty() {
+                rest = &rest[closers.token_octets(rest)..];
+            }
+            assert!(closers.gave_up() && closers.missing == MISSING_CLOSERS + 1, "{shape}: {}", closers.missing);
+            encode_list(&[&value[..], "\u{fc}".as_bytes()].concat());
         }
     }
 

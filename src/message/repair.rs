@@ -30,11 +30,18 @@ pub enum Repair {
     Rewritten {
         /// Which.
         field: SenderField,
-        /// Its addresses before; empty where it was missing or empty.
+        /// Its addresses before; empty where it was missing, or named nobody.
         was: String,
     },
     /// A display name that could be taken for the address is quoted, a missing bracket is supplied.
     Quoted {
+        /// Which field.
+        field: SenderField,
+        /// Its addresses.
+        was: String,
+    },
+    /// An address without angle brackets has them now.
+    Bracketed {
         /// Which field.
         field: SenderField,
         /// Its addresses.
@@ -52,6 +59,8 @@ pub enum Repair {
         /// The addresses.
         to: String,
     },
+    /// `Sender:` names the account, since there are several authors.
+    SenderAdded,
     /// A field was removed.
     Dropped {
         /// Which.
@@ -103,7 +112,9 @@ impl Repair {
             Self::Rewritten { field: SenderField::ResentFrom, .. } => "resent_from_rewritten",
             Self::Rewritten { field: SenderField::ResentSender, .. } => "resent_sender_rewritten",
             Self::Quoted { .. } => "display_name_quoted",
+            Self::Bracketed { .. } => "brackets_added",
             Self::Folded { .. } => "fields_folded",
+            Self::SenderAdded => "sender_added",
             Self::ReplyTo { .. } => "reply_to_added",
             Self::Dropped { .. } => "sender_dropped",
         }
@@ -114,9 +125,11 @@ impl fmt::Display for Repair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ReversePath { was } => write!(f, "reverse path was {was}"),
-            Self::Rewritten { field, was } if was.is_empty() => write!(f, "{field} was missing"),
+            Self::Rewritten { field, was } if was.is_empty() => write!(f, "{field} named nobody"),
             Self::Rewritten { field, was } => write!(f, "{field} was {}", harmless(was)),
             Self::Quoted { field, was } => write!(f, "{field} {} made unmistakable", harmless(was)),
+            Self::Bracketed { field, was } => write!(f, "{field} {} put in brackets", harmless(was)),
+            Self::SenderAdded => f.write_str("Sender added, since From names several"),
             Self::Folded { field, kept } => write!(f, "several {field} became one, {}", harmless(kept)),
             Self::ReplyTo { to } => write!(f, "Reply-To set to {}", harmless(to)),
             Self::Dropped { field, was } => write!(f, "{field} {} dropped", harmless(was)),

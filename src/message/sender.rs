@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use super::header::{Field, HeaderBlock};
 use super::mailbox::{Form, Mailbox, read_list, write_name};
 use super::repair::{Repair, SenderField};
+use super::submission::DAEMON;
 use crate::smtp::{Address, AddressPattern, ReversePath};
 
 /// Which senders an account may use, and what happens to others.
@@ -127,6 +128,7 @@ pub fn repair<'a>(
     } else {
         rewrite.from();
         rewrite.sender();
+        rewrite.sender_of_several();
     }
     let content = if rewrite.repairs.is_empty() { untouched.content } else { rewrite.block.join(body).into() };
     let mut repairs = rewrite.repairs;
@@ -164,12 +166,17 @@ impl Rewrite<'_, '_> {
         } else if first.iter().any(|mailbox| mailbox.form == Form::Misleading) {
             self.block.set(list_field("From", &first));
             self.repairs.push(Repair::Quoted { field: SenderField::From, was: as_written(&first) });
+        } else if first.iter().any(|mailbox| mailbox.form == Form::Bare) {
+            self.block.set(list_field("From", &first));
+            self.repairs.push(Repair::Bracketed { field: SenderField::From, was: as_written(&first) });
         }
     }
 
-    /// Answers still go to those who wrote the message.
+    /// Answers still go to those who wrote the message; nobody reads those to a daemon.
     fn reply_to(&mut self, authors: &[Mailbox]) {
-        let authors: Vec<Mailbox> = authors.iter().filter(|mailbox| mailbox.address().is_some()).cloned().collect();
+        let answers = |address: Address| !address.local_part().eq_ignore_ascii_case(DAEMON);
+        let authors: Vec<Mailbox> =
+            authors.iter().filter(|mailbox| mailbox.address().is_some_and(answers)).cloned().collect();
         if authors.is_empty() || self.block.all("Reply-To").any(|field| !read_list(&field.value()).is_empty()) {
             return;
         }
@@ -186,6 +193,15 @@ impl Rewrite<'_, '_> {
         };
         self.block.remove_where(foreign);
         self.repairs.push(Repair::Dropped { field: SenderField::Sender, was: as_written(&read_list(&was)) });
+    }
+
+    /// RFC 5322 §3.6.2 wants to know who of several authors sends, and Microsoft refuses them without (550 5.1.20).
+    fn sender_of_several(&mut self) {
+        let authors = self.block.find("From").map(|field| read_list(&field.value()).len());
+        if authors.is_some_and(|count| count > 1) && self.block.find("Sender").is_none() {
+            self.block.append(list_field("Sender", &[Mailbox::new(b"", self.from)]));
+            self.repairs.push(Repair::SenderAdded);
+        }
     }
 
     /// Of a message sent on (RFC 5322 §3.6.6) only the last sender, in the topmost fields, is ours to repair.

@@ -25,7 +25,8 @@ pub struct Additions<'a> {
 pub struct Prepared {
     /// What replaces the `head` that was handed in.
     pub head: Vec<u8>,
-    /// The `Message-ID:` that it has now, with its brackets where it has them.
+    /// The `Message-ID:` that it has now, with its brackets where it has them, for logs and terminals: controls are `?`,
+    /// and what is beyond a line is cut off.
     pub message_id: String,
     /// Names of the fields added beside the trace; an empty one counts as missing.
     pub added: Vec<&'static str>,
@@ -42,8 +43,8 @@ pub fn prepare(head: &[u8], additions: &Additions<'_>) -> Prepared {
 
     let bare_id = additions.message_id.trim_matches(['<', '>']);
     let from = match additions.reverse_path {
-        ReversePath::Null => format!("MAILER-DAEMON@{}", additions.hostname),
-        ReversePath::Address(address) => address.to_string(),
+        ReversePath::Null => format!("<{DAEMON}@{}>", additions.hostname),
+        ReversePath::Address(address) => format!("<{address}>"),
     };
     let mut added = Vec::new();
     for (name, value) in [("Date", additions.date), ("Message-ID", &format!("<{bare_id}>")), ("From", &from)] {
@@ -54,12 +55,29 @@ pub fn prepare(head: &[u8], additions: &Additions<'_>) -> Prepared {
         }
     }
     block.prepend(additions.received.clone());
-    let message_id = block.find("Message-ID").map(|field| to_text(&field.value())).unwrap_or_default();
+    let message_id = block.find("Message-ID").map(|field| harmless(&to_text(&field.value()))).unwrap_or_default();
     Prepared { head: block.join(rest), message_id, added, removed }
 }
 
 /// Blind recipients are the envelope's; the return path is for the last hop to write (RFC 5321 §4.4).
 const PRIVATE: [&str; 3] = ["Bcc", "Resent-Bcc", "Return-Path"];
+
+/// The local part of the author that a message without one and without a reverse path gets, as bounces have it.
+pub(super) const DAEMON: &str = "MAILER-DAEMON";
+
+/// RFC 5322 §2.1.1: what a line may have.
+const LINE_OCTETS: usize = 998;
+
+fn harmless(id: &str) -> String {
+    let mut shown = String::new();
+    for c in id.chars().map(|c| if c.is_control() { '?' } else { c }) {
+        if shown.len() + c.len_utf8() > LINE_OCTETS {
+            break;
+        }
+        shown.push(c);
+    }
+    shown
+}
 
 fn is_void(value: &[u8]) -> bool {
     matches!(value, b"" | b"<>")
@@ -91,7 +109,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_or_empty_is_added_below() {
-        let added = "Date: DATE\r\nMessage-ID: <1@relay.example>\r\nFrom: nas@x.org\r\n\r\n";
+        let added = "Date: DATE\r\nMessage-ID: <1@relay.example>\r\nFrom: <nas@x.org>\r\n\r\n";
         for (content, expected) in [
             ("Subject: disk\r\n\r\nfull", format!("Subject: disk\r\n{added}full")),
             ("Date:\r\nFrom: <>\r\nMessage-ID:  \r\nSubject: a\r\n\r\n", format!("Subject: a\r\n{added}")),
@@ -101,7 +119,7 @@ mod tests {
             assert_eq!(head(content, "nas@x.org"), format!("Received: from camera\r\n{expected}"), "{content:?}");
             assert_eq!(prepared(content.as_bytes(), "nas@x.org").added, ["Date", "Message-ID", "From"]);
         }
-        assert!(head("Subject: a\r\n\r\n", "<>").contains("\r\nFrom: MAILER-DAEMON@relay.example\r\n"));
+        assert!(head("Subject: a\r\n\r\n", "<>").contains("\r\nFrom: <MAILER-DAEMON@relay.example>\r\n"));
         assert!(!head("", "nas@x.org").contains("To:"));
         assert_eq!(prepared(b"", "").message_id, "<1@relay.example>");
     }
@@ -116,6 +134,15 @@ mod tests {
             String::from_utf8(got.head).unwrap(),
             "Received: from camera\r\nDate: x\r\nFrom: a@b\r\nMessage-ID: <a>\r\n\r\nBcc: z\r\n"
         );
+    }
+
+    #[test]
+    fn the_id_of_a_message_is_harmless_wherever_it_is_shown() {
+        let id = prepared(b"Message-ID: <a\x1b[2J\x00\x07\xc2\x9b@b>\r\n\r\n", "").message_id;
+        assert_eq!(id, "<a?[2J???@b>");
+        let long = format!("Message-ID: <x{}@b>\r\n\r\n", "\u{fc}".repeat(200_000));
+        let cut = prepared(long.as_bytes(), "").message_id;
+        assert_eq!((cut.len(), cut.starts_with("<x\u{fc}\u{fc}")), (998, true));
     }
 
     proptest! {

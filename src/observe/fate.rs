@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use super::metrics::{Counters, Counts};
 use crate::ids::{AccountName, ClientName, MessageId};
 use crate::message::repair::Repair;
-use crate::queue::record::Claim;
+use crate::queue::record::{Claim, Shown};
 use crate::schedule::lane::{Standing, Stop};
 use crate::schedule::verdict::Outcome;
 use crate::smtp::{Address, EnhancedStatus, Reply, ReversePath};
@@ -246,13 +246,17 @@ impl Observer {
         warn!(
             event = "uncertain",
             queue_id = %id, client = %uncertain.client, to = %to, account = %uncertain.account,
-            reason = uncertain.reason,
+            from = uncertain.attempted.map(|it| tracing::field::display(&it.claim.reverse_path)),
+            host = uncertain.attempted.map(|it| it.host), attempts = uncertain.attempted.map(|it| it.attempts),
+            seconds = uncertain.attempted.map(|it| it.in_queue.as_secs_f64()),
+            bytes = uncertain.attempted.map(|it| it.claim.size),
+            reason = uncertain.reason, status = status(uncertain.reason),
             "{id}: nobody knows whether {to} was delivered ({}); {next}", uncertain.reason,
         );
     }
 
-    /// An operator touched a message.
-    pub fn touched(&self, id: MessageId, client: &ClientName, to: &Address, touched: Touched) {
+    /// An operator touched a message, of which `shown` is what is still known.
+    pub fn touched(&self, id: MessageId, client: &ClientName, to: &Address, touched: Touched, shown: Option<&Shown>) {
         let (event, word) = match touched {
             Touched::Held => ("held", "put on hold"),
             Touched::Released => ("released", "taken off hold"),
@@ -267,7 +271,19 @@ impl Observer {
                 ("failed", "settled as failed")
             }
         };
-        info!(event, queue_id = %id, client = %client, to = %to, operator = true, "{id}: {word} by an operator for {to}");
+        let last = shown.and_then(|shown| shown.history.last());
+        let one = shown.and_then(|shown| shown.each.iter().find(|one| one.address == to.as_str()));
+        let reply = one.and_then(|one| one.reply.as_deref());
+        let listed = shown.map(|shown| &shown.listed);
+        info!(
+            event, queue_id = %id, client = %client, to = %to, operator = true,
+            from = listed.map(|listed| tracing::field::display(&listed.from)),
+            account = last.map(|last| tracing::field::display(&last.account)),
+            host = last.map(|last| last.host.as_str()), reply, status = reply.and_then(status),
+            attempts = listed.map(|listed| listed.attempts), seconds = listed.map(|listed| listed.age_seconds),
+            bytes = listed.map(|listed| listed.size),
+            "{id}: {word} by an operator for {to}",
+        );
     }
 
     /// A lane has stopped.
@@ -341,6 +357,8 @@ pub struct Uncertain<'a> {
     pub client: &'a ClientName,
     /// By which account it was tried.
     pub account: &'a AccountName,
+    /// The attempt; none where it ended with the process that made it.
+    pub attempted: Option<&'a Attempted<'a>>,
     /// Why nobody knows.
     pub reason: &'a str,
     /// What happens now.
@@ -357,10 +375,17 @@ pub enum Next {
 }
 
 impl<'a> Uncertain<'a> {
-    fn of(attempted: &'a Attempted<'_>, reason: &'a str, outcome: &Outcome) -> Self {
+    fn of(attempted: &'a Attempted<'a>, reason: &'a str, outcome: &Outcome) -> Self {
         let claim = attempted.claim;
         let next = if *outcome == Outcome::Uncertain { Next::Hold } else { Next::Resend };
-        Self { id: claim.message, client: &claim.client, account: &claim.account, reason, next }
+        Self {
+            id: claim.message,
+            client: &claim.client,
+            account: &claim.account,
+            attempted: Some(attempted),
+            reason,
+            next,
+        }
     }
 }
 

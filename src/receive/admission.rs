@@ -1,4 +1,5 @@
-//! Who is let in: only listed networks, so many connections in all, and so many of one client address.
+//! Who is let in: only listed networks, so many connections in all, and so many of one client address. As many more of an
+//! address may wait; what is beyond is told so at once, lest one client take the places of all.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use super::listener::Settings;
 use crate::config::ListenerConfig;
@@ -17,23 +18,34 @@ use crate::smtp::Reply;
 /// How long a client with too many connections waits for one of them to end. A refusal would lose its mail.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Log lines about one stranger, in a minute.
-const STRANGER_LINES: NonZeroU32 = NonZeroU32::new(2).unwrap();
+/// Log lines about one address that is not let in, in a minute.
+const REJECTED_LINES: NonZeroU32 = NonZeroU32::new(2).unwrap();
 
-/// Strangers that the limiter remembers before it forgets those that have been quiet.
-const STRANGERS: usize = 10_000;
+/// Addresses that the limiter remembers before it forgets those that have been quiet.
+const ADDRESSES: usize = 10_000;
+
+/// Connections that are listened to while they are told why they are not let in. To others it is said in passing.
+const FAREWELLS: usize = 16;
 
 /// Counts the connections of a listener.
 #[derive(Debug)]
 pub(super) struct Admission {
     tally: watch::Sender<Tally>,
-    strangers: DefaultKeyedRateLimiter<IpAddr>,
+    farewells: Semaphore,
+    rejected: DefaultKeyedRateLimiter<IpAddr>,
 }
 
 #[derive(Debug, Default)]
 struct Tally {
     total: usize,
-    by_address: HashMap<IpAddr, usize>,
+    by_address: HashMap<IpAddr, Count>,
+}
+
+/// Connections of one address. It is in the tally while there are any.
+#[derive(Debug, Default)]
+struct Count {
+    served: usize,
+    waiting: usize,
 }
 
 /// One of the listener's connections; given back when dropped.
@@ -45,6 +57,14 @@ pub(super) struct Seat(Arc<Admission>);
 pub(super) struct Place {
     admission: Arc<Admission>,
     address: IpAddr,
+    kind: Kind,
+}
+
+/// What a place is for.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Served,
+    Waiting,
 }
 
 /// Why a connection is not let in.
@@ -58,8 +78,8 @@ pub(super) enum Rejection {
 
 impl Admission {
     pub(super) fn new() -> Arc<Self> {
-        let strangers = RateLimiter::keyed(Quota::per_minute(STRANGER_LINES));
-        Arc::new(Self { tally: watch::Sender::new(Tally::default()), strangers })
+        let rejected = RateLimiter::keyed(Quota::per_minute(REJECTED_LINES));
+        Arc::new(Self { tally: watch::Sender::new(Tally::default()), farewells: Semaphore::new(FAREWELLS), rejected })
     }
 
     /// Returns when the listener may take another connection. Beyond its limit it does not: the backlog waits.
@@ -87,46 +107,57 @@ impl Admission {
     /// Lets `address` in, at once or when another of its connections has ended.
     ///
     /// # Errors
-    /// The reply for it where it is a stranger, or has waited too long.
+    /// The reply for it where it is a stranger, or has waited too long, or too many of it wait.
     pub(super) async fn admit(
         self: &Arc<Self>,
         address: IpAddr,
         listener: &ListenerConfig,
     ) -> Result<Place, Rejection> {
         if !listener.networks.iter().any(|network| network.contains(&address)) {
-            return Err(self.stranger(address));
+            return Err(self.reject(address, session::not_admitted(address)));
         }
         let most = listener.max_connections_per_client;
-        match tokio::time::timeout(PATIENCE, self.place(one_client(address), most)).await {
-            Ok(place) => Ok(place),
-            Err(_) => Err(Rejection::Loud(session::too_many_connections(address, most))),
-        }
+        let place = tokio::time::timeout(PATIENCE, self.place(one_client(address), most)).await.ok().flatten();
+        place.ok_or_else(|| self.reject(address, session::too_many_connections(address, most)))
     }
 
-    async fn place(self: &Arc<Self>, address: IpAddr, most: usize) -> Place {
+    /// The right to listen to a connection that is not let in, where not too many have it.
+    pub(super) fn farewell(&self) -> Option<SemaphorePermit<'_>> {
+        self.farewells.try_acquire().ok()
+    }
+
+    /// A place to be served, at once or in time; none where too many wait.
+    async fn place(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<Place> {
         let mut freed = self.tally.subscribe();
+        if let Some(place) = self.take(address, most, Kind::Served) {
+            return Some(place);
+        }
+        let _waiting = self.take(address, most, Kind::Waiting)?;
         loop {
             freed.mark_unchanged();
-            let taken = self.tally.send_if_modified(|tally| {
-                let count = tally.by_address.entry(address).or_default();
-                let free = *count < most;
-                *count += usize::from(free);
-                free
-            });
-            if taken {
-                return Place { admission: self.clone(), address };
+            if let Some(place) = self.take(address, most, Kind::Served) {
+                return Some(place);
             }
             // Cannot fail: `self` holds the sender.
             let _ = freed.changed().await;
         }
     }
 
-    fn stranger(&self, address: IpAddr) -> Rejection {
-        let reply = session::not_admitted(address);
-        if self.strangers.len() > STRANGERS {
-            self.strangers.retain_recent();
+    fn take(self: &Arc<Self>, address: IpAddr, most: usize, kind: Kind) -> Option<Place> {
+        let taken = self.tally.send_if_modified(|tally| {
+            let count = tally.by_address.entry(address).or_default().of(kind);
+            let free = *count < most;
+            *count += usize::from(free);
+            free
+        });
+        taken.then(|| Place { admission: self.clone(), address, kind })
+    }
+
+    fn reject(&self, address: IpAddr, reply: Reply) -> Rejection {
+        if self.rejected.len() > ADDRESSES {
+            self.rejected.retain_recent();
         }
-        match self.strangers.check_key(&one_client(address)) {
+        match self.rejected.check_key(&one_client(address)) {
             Ok(()) => Rejection::Loud(reply),
             Err(_) => Rejection::Quiet(reply),
         }
@@ -143,12 +174,21 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.admission.tally.send_modify(|tally| {
             if let Some(count) = tally.by_address.get_mut(&self.address) {
-                *count -= 1;
-                if *count == 0 {
+                *count.of(self.kind) -= 1;
+                if count.served + count.waiting == 0 {
                     tally.by_address.remove(&self.address);
                 }
             }
         });
+    }
+}
+
+impl Count {
+    fn of(&mut self, kind: Kind) -> &mut usize {
+        match kind {
+            Kind::Served => &mut self.served,
+            Kind::Waiting => &mut self.waiting,
+        }
     }
 }
 
@@ -162,6 +202,8 @@ fn one_client(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
 
     fn listener(most: usize) -> ListenerConfig {
@@ -195,7 +237,7 @@ mod tests {
                 Ok(_) => panic!("a stranger was let in"),
             }
         }
-        assert_eq!(loud, STRANGER_LINES.get());
+        assert_eq!(loud, REJECTED_LINES.get());
     }
 
     #[tokio::test(start_paused = true)]
@@ -213,12 +255,34 @@ mod tests {
         assert_eq!(admission.tally.borrow().by_address.len(), 1);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn no_more_of_a_client_wait_than_are_served() {
+        let admission = Admission::new();
+        let begun = Instant::now();
+        let admit = || {
+            let admission = admission.clone();
+            tokio::spawn(async move { admission.admit(ip("10.0.0.1"), &listener(2)).await })
+        };
+        let served = [admit().await.unwrap().unwrap(), admit().await.unwrap().unwrap()];
+        let waiting = [admit(), admit()];
+        tokio::task::yield_now().await;
+        let refused = admit().await.unwrap();
+        assert!(matches!(refused, Err(Rejection::Loud(reply)) if reply.code == 421));
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        drop(served);
+        for place in waiting {
+            place.await.unwrap().unwrap();
+        }
+        assert!(admission.tally.borrow().by_address.is_empty());
+    }
+
     #[tokio::test]
     async fn one_host_of_ipv6_is_one_client() {
         let admission = Admission::new();
         let _one = admission.admit(ip("2001:db8::1"), &listener(2)).await.unwrap();
         let _two = admission.admit(ip("2001:db8::2"), &listener(2)).await.unwrap();
-        assert_eq!(admission.tally.borrow().by_address.values().collect::<Vec<_>>(), [&2]);
+        let tally = admission.tally.borrow();
+        assert_eq!(tally.by_address.values().map(|count| count.served).collect::<Vec<_>>(), [2]);
     }
 
     #[tokio::test(start_paused = true)]

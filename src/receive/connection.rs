@@ -46,10 +46,12 @@ pub(super) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     clock: &dyn Clock,
     shutdown: Shutdown,
 ) {
+    let hostname = policy.hostname.clone();
     let (session, banner) = Session::new(policy, clock.now());
     let mut connection = Connection {
         stream,
         session,
+        hostname,
         peer,
         intake,
         observer,
@@ -85,6 +87,7 @@ pub(super) fn report(observer: &Observer, peer: &Peer, refused: &Refused) {
 struct Connection<'a, S> {
     stream: S,
     session: Session,
+    hostname: String,
     peer: Peer,
     intake: &'a Intake,
     observer: &'a Observer,
@@ -190,7 +193,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
     fn submission(&self, id: MessageId, handover: Handover) -> Submission {
         let Handover { helo, protocol, envelope, head, chunks, size } = handover;
         let Peer { client, priority, address } = self.peer.clone();
-        Submission { id, client, priority, trace: Trace { address, helo, protocol }, envelope, head, chunks, size }
+        let trace = Trace { address, hostname: self.hostname.clone(), helo, protocol };
+        Submission { id, client, priority, trace, envelope, head, chunks, size }
     }
 
     async fn abandon(&mut self) {
@@ -338,7 +342,8 @@ mod tests {
         drop(client.stream);
         client.task.await.unwrap();
         let (listed, content) = &client.kept.messages().await[0];
-        assert!(content.ends_with(b"\r\n\r\n.y\r\n"), "{}", String::from_utf8_lossy(content));
+        let text = String::from_utf8_lossy(content);
+        assert!(text.contains("by relay.example (Mailsluice)") && text.ends_with("\r\n\r\n.y\r\n"), "{text}");
         assert_eq!((listed.client.as_str(), listed.priority), ("camera", Priority::Low));
         assert!(heard.contains(&listed.queue_id.to_string()));
     }

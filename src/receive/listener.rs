@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -154,7 +155,7 @@ async fn accept(socket: TcpListener, shared: Arc<Shared>, mut shutdown: Shutdown
     let _ = tokio::time::timeout(grace.saturating_add(PARTING), ended).await;
 }
 
-async fn serve(stream: TcpStream, address: SocketAddr, _seat: Seat, shared: Arc<Shared>, mut shutdown: Shutdown) {
+async fn serve(stream: TcpStream, address: SocketAddr, seat: Seat, shared: Arc<Shared>, mut shutdown: Shutdown) {
     let settings = shared.settings.borrow().clone();
     let address = address.ip().to_canonical();
     let (client, priority) = identify(address, &settings.clients);
@@ -167,11 +168,10 @@ async fn serve(stream: TcpStream, address: SocketAddr, _seat: Seat, shared: Arc<
     };
     let _place = match admitted {
         Ok(place) => place,
-        Err(Rejection::Quiet(reply)) => return connection::turn_away(stream, &reply).await,
-        Err(Rejection::Loud(reply)) => {
-            let refused = Refused { step: Step::Connect, reply, from: None, recipient: None };
-            connection::report(&shared.observer, &peer, &refused);
-            return connection::turn_away(stream, &refused.reply).await;
+        Err(rejection) => {
+            // Who is not let in must not keep others out.
+            drop(seat);
+            return reject(stream, &peer, rejection, &shared).await;
         }
     };
     let listener = &settings.listener;
@@ -181,4 +181,20 @@ async fn serve(stream: TcpStream, address: SocketAddr, _seat: Seat, shared: Arc<
         max_recipients: listener.max_recipients,
     };
     connection::converse(stream, peer, policy, &shared.intake, &shared.observer, &*shared.clock, shutdown).await;
+}
+
+async fn reject(mut stream: TcpStream, peer: &Peer, rejection: Rejection, shared: &Shared) {
+    let reply = match rejection {
+        Rejection::Quiet(reply) => reply,
+        Rejection::Loud(reply) => {
+            let refused = Refused { step: Step::Connect, reply, from: None, recipient: None };
+            connection::report(&shared.observer, peer, &refused);
+            refused.reply
+        }
+    };
+    match shared.admission.farewell() {
+        Some(_farewell) => connection::turn_away(stream, &reply).await,
+        // The buffer of a new socket is empty, so this does not wait for the client.
+        None => drop(stream.write(&reply.to_bytes()).await),
+    }
 }

@@ -179,7 +179,7 @@ pub fn limit(cap: &Cap, priority: Priority) -> u32 {
 }
 
 /// From this length on the last tenth of a cap is kept for high priority.
-const LONG_WINDOW: Duration = Duration::from_secs(3600);
+pub(super) const LONG_WINDOW: Duration = Duration::from_secs(3600);
 /// The step of [`Timestamp`].
 const TICK: Duration = Duration::from_micros(1);
 

@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::cap::LONG_WINDOW;
 use crate::ids::{ClientName, DeliveryId};
+use crate::provider::Caps;
 use crate::time::Timestamp;
 
 /// An account's standing and what it rests on.
@@ -32,6 +34,18 @@ pub struct Lane {
     /// account may have been at fault.
     #[serde(default)]
     pub resumed: Option<Timestamp>,
+    /// What is left of its pace since the provider wanted less.
+    #[serde(default)]
+    pub slowed: Option<Slowed>,
+}
+
+/// A lane's pace after a refusal for rate: halved by each, regained an eighth at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slowed {
+    /// Eighths of the full pace, 1 to 7, at that time.
+    pub eighths: u32,
+    /// When the provider last wanted less.
+    pub since: Timestamp,
 }
 
 /// Whether an account's mail flows.
@@ -132,7 +146,14 @@ pub enum Change {
 
 impl Default for Lane {
     fn default() -> Self {
-        Self { standing: Standing::Open, last_delivered: None, suspicions: Vec::new(), last_probe: None, resumed: None }
+        Self {
+            standing: Standing::Open,
+            last_delivered: None,
+            suspicions: Vec::new(),
+            last_probe: None,
+            resumed: None,
+            slowed: None,
+        }
     }
 }
 
@@ -143,6 +164,34 @@ impl Lane {
             Standing::Open => None,
             Standing::Resting(stop) | Standing::Paused(stop) => Some(stop),
         }
+    }
+
+    /// The caps at the pace that the lane has now: another program may use the mailbox too. Connections and windows below
+    /// an hour are slowed; a day's quota is not a matter of pace.
+    pub fn paced(&self, caps: &Caps, now: Timestamp) -> Caps {
+        let eighths = self.eighths(now);
+        let slowed = |count: u32| (count * eighths / FULL_PACE).max(1);
+        let mut caps = caps.clone();
+        if eighths < FULL_PACE {
+            caps.connections = slowed(caps.connections);
+            let brief = caps.windows.iter_mut().filter(|cap| cap.window < LONG_WINDOW);
+            brief.for_each(|cap| cap.count = slowed(cap.count));
+        }
+        caps
+    }
+
+    /// When the lane regains the next eighth of its pace; none at full pace.
+    pub fn faster_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let slowed = self.slowed.filter(|_| self.eighths(now) < FULL_PACE)?;
+        let regained = self.eighths(now) - slowed.eighths;
+        Some(slowed.since.after(EIGHTH_REGAINED * (regained + 1)))
+    }
+
+    fn eighths(&self, now: Timestamp) -> u32 {
+        self.slowed.map_or(FULL_PACE, |slowed| {
+            let regained = now.since(slowed.since).as_secs() / EIGHTH_REGAINED.as_secs();
+            FULL_PACE.min(slowed.eighths.saturating_add(u32::try_from(regained).unwrap_or(FULL_PACE)))
+        })
     }
 
     /// Takes in what came of a transaction that was claimed at `claimed`. Only one claimed since the lane stopped says
@@ -161,6 +210,7 @@ impl Lane {
 
     /// A person opens the lane.
     pub fn resume(&mut self, now: Timestamp) -> Change {
+        self.slowed = None;
         let change = self.open();
         if change == Change::Resumed {
             self.resumed = Some(now);
@@ -187,6 +237,10 @@ impl Lane {
 
     fn note_fault(&mut self, cause: Cause, claimed: Timestamp, now: Timestamp) -> Change {
         let Some(stop) = self.stop() else {
+            if self.resumed.is_some_and(|resumed| claimed < resumed) {
+                // It was under way when an operator, who has mended the fault, opened the lane.
+                return Change::None;
+            }
             self.stand(Stop { since: now, probe_at: None, cause, failed_probes: 0 }, now);
             return Change::Stopped;
         };
@@ -270,6 +324,9 @@ impl Lane {
     }
 
     fn stand(&mut self, mut stop: Stop, now: Timestamp) {
+        if stop.cause.kind == CauseKind::Rate {
+            self.slowed = Some(Slowed { eighths: (self.eighths(now) / 2).max(1), since: now });
+        }
         stop.probe_at = Some(now.after(probe_delay(stop.cause.kind, stop.failed_probes)));
         self.standing = match stop.cause.kind {
             CauseKind::Rate | CauseKind::Quota => Standing::Resting(stop),
@@ -320,6 +377,10 @@ impl Standing {
 
 /// How long after a probe that proved nothing the next one goes out.
 const NEXT_PROBE: Duration = Duration::from_secs(5);
+/// The whole pace, in eighths.
+const FULL_PACE: u32 = 8;
+/// How long it takes to regain an eighth: from the least to the full pace in less than a minute.
+const EIGHTH_REGAINED: Duration = Duration::from_secs(8);
 /// So many unlisted refusals, of two clients or more, stop a lane.
 const SUSPICIONS_TO_STOP: usize = 5;
 /// More are not kept: the lane has stopped or has one client alone.
@@ -328,6 +389,7 @@ const SUSPICIONS_KEPT: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::{Cap, Counted};
 
     fn at(secs: i64) -> Timestamp {
         Timestamp::from_secs(secs)
@@ -434,6 +496,38 @@ mod tests {
         }
         lane.note(Event::Stopped(cause(CauseKind::Rate)), at(100), at(100));
         assert_eq!(probe_secs(&lane), 110);
+    }
+
+    #[test]
+    fn a_lane_that_was_told_to_slow_down_does_and_recovers_within_a_minute() {
+        let cap = |secs| Cap { counted: Counted::Messages, count: 30, window: Duration::from_secs(secs) };
+        let windows = vec![cap(60), cap(86_400)];
+        let caps = Caps { windows, connections: 3, recipients_per_message: 500, message_size: 1 << 20 };
+        let mut lane = Lane::default();
+        let pace = |lane: &Lane, secs| {
+            let caps = lane.paced(&caps, at(secs));
+            (caps.windows[0].count, caps.windows[1].count, caps.connections)
+        };
+        assert_eq!((pace(&lane, 0), lane.faster_at(at(0))), ((30, 30, 3), None));
+        lane.note(Event::Stopped(cause(CauseKind::Rate)), at(0), at(0));
+        assert_eq!((pace(&lane, 0), lane.faster_at(at(0))), ((15, 30, 1), Some(at(8))));
+        assert_eq!((pace(&lane, 9), lane.faster_at(at(9))), ((18, 30, 1), Some(at(16))));
+        lane.note(Event::Stopped(cause(CauseKind::Rate)), at(10), at(10));
+        lane.note(Event::Stopped(cause(CauseKind::Rate)), at(11), at(11));
+        lane.note(Event::Stopped(cause(CauseKind::Rate)), at(12), at(12));
+        assert_eq!(pace(&lane, 12), (3, 30, 1));
+        assert_eq!((pace(&lane, 70), lane.faster_at(at(70))), ((30, 30, 3), None));
+        lane.resume(at(13));
+        assert_eq!(pace(&lane, 13), (30, 30, 3), "an operator knows better");
+    }
+
+    #[test]
+    fn what_was_under_way_when_an_operator_opened_the_lane_does_not_stop_it_again() {
+        let mut lane = Lane::default();
+        lane.note(Event::Stopped(cause(CauseKind::Login)), at(0), at(0));
+        lane.resume(at(10));
+        assert_eq!(lane.note(Event::Stopped(cause(CauseKind::Login)), at(9), at(11)), Change::None);
+        assert_eq!(lane.note(Event::Stopped(cause(CauseKind::Login)), at(11), at(12)), Change::Stopped);
     }
 
     #[test]

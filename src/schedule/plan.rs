@@ -153,6 +153,11 @@ impl Plan {
 
     /// As many messages as connections, caps and what waits allow.
     fn fill(&mut self, route: &RouteName, account: &AccountState<'_>, waiting: &mut [Waiting<'_>], now: Timestamp) {
+        let caps = account.lane.paced(account.caps, now);
+        let account = &AccountState { caps: &caps, ..*account };
+        if waiting.iter().any(|one| one.head().is_some()) {
+            account.lane.faster_at(now).into_iter().for_each(|at| self.wake_at(at));
+        }
         let mut rooms = Rooms::of(account, now);
         for _ in account.ledger.under_way()..account.caps.connections {
             let Some(index) = self.choose(account, waiting, &rooms, |_| true) else {
@@ -370,6 +375,17 @@ mod tests {
         assert!(plan.claims.is_empty());
         assert_eq!(plan.wake, Some(at(70).after(Duration::from_micros(1))));
         assert_eq!(plan.capped.len(), 1);
+    }
+
+    #[test]
+    fn a_lane_that_was_told_to_slow_down_sends_less_until_it_has_recovered() {
+        let mut setup = Setup::new(caps(30, 60, 6), vec![flow("a", Priority::Normal, 0, 20)]);
+        let cause = Cause { kind: CauseKind::Rate, sentence: String::new(), reply: None };
+        setup.lanes[0].note(Event::Stopped(cause), at(0), at(0));
+        setup.lanes[0].note(Event::Delivered, at(1), at(1));
+        let plan = setup.plan(at(1));
+        assert_eq!((plan.claims.len(), plan.wake), (3, Some(at(8))));
+        assert_eq!(setup.plan(at(60)).claims.len(), 6);
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Reads the content of a message (RFC 5321 §4.1.1.4) out of bytes that come in any pieces: finds its end, takes away the
-//! dots that the client stuffed, and makes every line end CRLF.
+//! dots that the client stuffed, and makes every line end CRLF: a bare CR or LF is one, and so is CR CR LF, which devices
+//! write that add a CR to each LF of what had them already.
 //!
 //! Only CRLF.CRLF ends content. Whoever also ends it at LF.LF, CRLF.LF or the like lets one message carry a second one
 //! past the hosts before or behind it that think otherwise (CVE-2023-51764 to 51766). Those forms are data: their dot
 //! stays, alone on its line, and gets stuffed on the way out.
 
 use super::contract::Refusal;
+use crate::message::header::HeaderBlock;
 
 /// What of a message is kept in memory; also the most that its header block may take. A longer message goes out in
 /// chunks of this size.
@@ -27,8 +29,8 @@ enum Position {
     LineStart,
     /// Anything that the other variants do not mean.
     InLine,
-    /// CR, which is not stored yet.
-    Cr,
+    /// So many CRs, none of them stored yet: what follows tells whether they are one line end or several.
+    Crs(u64),
     /// A dot behind CRLF, which is not stored yet.
     Dot,
     /// CR behind such a dot; neither is stored yet.
@@ -51,7 +53,7 @@ enum Body {
 pub(super) enum Dropped {
     /// It is larger than the limit.
     TooLarge,
-    /// Its header block is larger than [`CHUNK_OCTETS`].
+    /// Its fields still go on after [`CHUNK_OCTETS`].
     HeaderTooLarge,
     /// A chunk was not stored.
     NotStored(Refusal),
@@ -143,21 +145,28 @@ impl Content {
         }
     }
 
-    /// Reads one octet, or a run of octets that mean nothing here; returns how many, and whether they end the content.
+    /// Reads one octet, or a run of octets that mean nothing here, or none while a run of CRs is being stored; returns how
+    /// many, and whether they end the content.
     fn step(&mut self, input: &[u8]) -> (usize, bool) {
-        use Position::{Cr, Dot, DotCr, InLine, LineStart};
+        use Position::{Crs, Dot, DotCr, InLine, LineStart};
         let (put, next): (&[u8], Position) = match (self.position, input[0]) {
             (DotCr, b'\n') => return (1, true),
             (LineStart, b'.') => (b"", Dot),
-            (LineStart | InLine, b'\r') => (b"", Cr),
+            (LineStart | InLine, b'\r') => (b"", Crs(1)),
+            (Crs(count), b'\r') => (b"", Crs(count + 1)),
             (Dot, b'\r') => (b"", DotCr),
-            (Cr, b'\n') => (b"\r\n", LineStart),
+            (Crs(_), b'\n') => (b"\r\n", LineStart),
             // Bare line ends. A dot behind them is data, whatever follows it.
             (LineStart | InLine, b'\n') => (b"\r\n", InLine),
-            (Cr, b'\r') => (b"\r\n", Cr),
             (Dot, b'\n') => (b".\r\n", InLine),
-            (DotCr, b'\r') => (b".\r\n", Cr),
-            (Cr, _) => return self.run(b"\r\n", input),
+            (DotCr, b'\r') => (b".", Crs(2)),
+            (Crs(0 | 1), _) => return self.run(b"\r\n", input),
+            // One for each call: a long run of them must not come all at once.
+            (Crs(count), _) => {
+                self.put(b"\r\n");
+                self.position = Crs(count - 1);
+                return (0, false);
+            }
             (DotCr, _) => return self.run(b".\r\n", input),
             // The dot of a line with more on it was stuffed.
             (LineStart | InLine | Dot, _) => return self.run(b"", input),
@@ -214,13 +223,18 @@ impl Chunk {
     }
 }
 
-/// Where the body begins: behind the first empty line (RFC 5322 §2.1).
+/// Where the body begins, as [`HeaderBlock::split`] has it: behind the empty line, or at the first line that is no field.
+/// Nothing where `content`, which goes on, breaks off in its header block.
 fn end_of_header(content: &[u8]) -> Option<usize> {
-    if content.starts_with(b"\r\n") {
-        return Some(2);
-    }
-    content.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4)
+    let (_, body) = HeaderBlock::split(content);
+    let end = content.len() - body.len();
+    let is_separated = content[..end].ends_with(b"\r\n\r\n") || &content[..end] == b"\r\n";
+    let is_long = body.len() > NAME_OCTETS || body.contains(&b'\n');
+    (is_separated || is_long).then_some(end)
 }
+
+/// A line that breaks off behind so many octets without a colon is no field: no line should be longer (RFC 5322 §2.1.1).
+const NAME_OCTETS: usize = 998;
 
 #[cfg(test)]
 mod tests {
@@ -278,7 +292,9 @@ mod tests {
         assert!(rest.is_empty());
         for line in lines {
             let stuffed = line.starts_with(b".") && !matches!(line.get(1), None | Some(b'\r' | b'\n'));
-            for byte in &line[usize::from(stuffed)..] {
+            // What is left of CR CR LF.
+            let crs = line.iter().rev().take_while(|byte| **byte == b'\r').count();
+            for byte in &line[usize::from(stuffed)..line.len() - crs] {
                 match byte {
                     b'\r' | b'\n' => stored.extend_from_slice(b"\r\n"),
                     _ => stored.push(*byte),
@@ -305,13 +321,48 @@ mod tests {
             ("a\n.\r\nb\r\n.\r\n", "a\r\n.\r\nb\r\n"),
             ("a\r\n.\nb\r\n.\r\n", "a\r\n.\r\nb\r\n"),
             ("a\r\n.\rb\r\n.\r\n", "a\r\n.\r\nb\r\n"),
-            ("a\r\n.\r\r\nb\r\n.\r\n", "a\r\n.\r\n\r\nb\r\n"),
+            ("a\r\n.\r\r\nb\r\n.\r\n", "a\r\n.\r\nb\r\n"),
             ("a\r.\rb\r\n.\r\n", "a\r\n.\r\nb\r\n"),
             ("a\r.\r\nb\r\n.\r\n", "a\r\n.\r\nb\r\n"),
-            ("a\r\r\n.\r\n", "a\r\n\r\n"),
+            ("a\r\r\n.\r\n", "a\r\n"),
         ] {
             assert_eq!(stored(input.as_bytes()), (expected.to_owned(), Some(String::new())), "{input:?}");
         }
+    }
+
+    #[test]
+    fn crs_before_lf_are_one_line_end_and_others_one_each() {
+        for (input, expected) in [
+            ("Subject: x\r\r\nTo: y\r\r\n\r\r\nz\r\n.\r\n", "Subject: x\r\nTo: y\r\n\r\nz\r\n"),
+            ("a\r\r\r\r\nb\r\n.\r\n", "a\r\nb\r\n"),
+            ("a\r\r\rb\r\n.\r\n", "a\r\n\r\n\r\nb\r\n"),
+            ("a\r\n.\r\rb\r\n.\r\n", "a\r\n.\r\n\r\nb\r\n"),
+            ("a\r\r\n..b\r\n.\r\n", "a\r\n.b\r\n"),
+        ] {
+            assert_eq!(stored(input.as_bytes()), (expected.to_owned(), Some(String::new())), "{input:?}");
+        }
+    }
+
+    #[test]
+    fn a_run_of_crs_takes_no_memory() {
+        let count = 2_000_000;
+        let mut content = Content::new(u64::MAX);
+        let mut stored = 0;
+        for piece in [b"a: b\r\n\r\n".to_vec(), vec![b'\r'; count], b"x\r\n.\r\n".to_vec()] {
+            let mut rest = piece.as_slice();
+            while !rest.is_empty() {
+                let (used, progress) = content.read(&rest[..rest.len().min(1000)]);
+                rest = &rest[used..];
+                assert!(held(&content) <= CHUNK_OCTETS + 1024);
+                if let Progress::Chunk(Chunk { bytes, .. }) = progress {
+                    assert!(bytes.len() <= CHUNK_OCTETS + 1024);
+                    stored += bytes.len();
+                }
+            }
+        }
+        stored += content.take_rest().map_or(0, |chunk| chunk.bytes.len());
+        assert_eq!(stored, 2 * count + 3);
+        assert_eq!(content.complete().unwrap().head, b"a: b\r\n\r\n");
     }
 
     #[test]
@@ -350,6 +401,29 @@ mod tests {
     }
 
     #[test]
+    fn the_header_of_long_content_ends_where_no_field_follows() {
+        let long = vec![b'7'; 2 * CHUNK_OCTETS];
+        for (header, body) in [
+            ("Subject: x\r\n", b"1.5;2.5 3\r\n".repeat(40_000)),
+            ("", b"1.5;2.5 3\r\n".repeat(40_000)),
+            ("", [&long, &b"\r\n"[..]].concat()),
+            ("A: b\r\n c\r\n", [b"hall 3: ", &long[..], b"\r\n"].concat()),
+            ("\r\n", b"A: b\r\n".repeat(50_000)),
+        ] {
+            let input = [header.as_bytes(), &body, b".\r\n"].concat();
+            let mut content = Content::new(u64::MAX);
+            let mut rest = input.as_slice();
+            while !rest.is_empty() {
+                let (used, progress) = content.read(rest);
+                assert!(!matches!(progress, Progress::Dropped { .. }), "{header:?}");
+                rest = &rest[used..];
+            }
+            content.take_rest();
+            assert_eq!(content.complete().unwrap().head, header.as_bytes());
+        }
+    }
+
+    #[test]
     fn what_is_too_large_is_read_to_its_end_and_dropped() {
         let over = [b"a: b\r\n\r\n".to_vec(), b"x\r\n".repeat(300_000), b".\r\nNOOP\r\n".to_vec()].concat();
         assert_eq!(read(&over, &[], 500_000), (Err(Dropped::TooLarge), Some(b"NOOP\r\n".to_vec())));
@@ -357,6 +431,8 @@ mod tests {
         assert_eq!(read(&over, &[], 900_007).0, Err(Dropped::TooLarge));
         let header = [b"a: b\r\n".repeat(50_000), b"\r\nbody\r\n.\r\nNOOP\r\n".to_vec()].concat();
         assert_eq!(read(&header, &[], u64::MAX), (Err(Dropped::HeaderTooLarge), Some(b"NOOP\r\n".to_vec())));
+        let folded = [b"a: b\r\n".to_vec(), b" c\r\n".repeat(80_000), b"\r\n.\r\n".to_vec()].concat();
+        assert_eq!(read(&folded, &[], u64::MAX).0, Err(Dropped::HeaderTooLarge));
     }
 
     proptest! {

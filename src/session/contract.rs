@@ -1,6 +1,7 @@
 //! What a session and its driver say to each other.
 
 use crate::ids::MessageId;
+use crate::message::sender::SenderRefused;
 use crate::smtp::{Address, AddressPattern, Envelope, Reply, ReversePath};
 
 /// What the session has to know of the listener. It holds for the whole session.
@@ -64,8 +65,8 @@ pub struct Handover {
     pub protocol: &'static str,
     /// From MAIL and RCPT.
     pub envelope: Envelope,
-    /// The whole content up to 256 KiB; of a longer one the header block with the empty line behind it. Unstuffed, line
-    /// ends CRLF, no bare CR or LF.
+    /// The whole content up to 256 KiB; of a longer one the header block with the empty line behind it, if it has
+    /// them. Unstuffed, line ends CRLF, no bare CR or LF.
     pub head: Vec<u8>,
     /// How many chunks of it were stored, numbered from 1.
     pub chunks: u32,
@@ -82,8 +83,8 @@ pub enum Refusal {
     TooManyHops,
     /// No account may send as this sender, and repairing it is switched off.
     SenderNotAllowed {
-        /// Who it is from.
-        sender: ReversePath,
+        /// Which of its senders.
+        refused: SenderRefused,
         /// Who could send.
         allowed: Vec<AddressPattern>,
     },
@@ -103,7 +104,7 @@ pub enum Event {
 pub struct Refused {
     /// At which step.
     pub step: Step,
-    /// What it was told.
+    /// What it was told; in the last of a flood that is reported, with a remark that more are not.
     pub reply: Reply,
     /// From whom the mail was, where that is known.
     pub from: Option<ReversePath>,

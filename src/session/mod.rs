@@ -9,6 +9,7 @@ mod contract;
 mod extensions;
 mod lines;
 mod replies;
+mod reports;
 mod state;
 mod transaction;
 

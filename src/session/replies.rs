@@ -5,9 +5,10 @@ use std::net::IpAddr;
 
 use super::contract::Refusal;
 use crate::ids::MessageId;
+use crate::message::sender::SenderRefused;
 use crate::smtp::address::AddressError;
 use crate::smtp::command::{CommandError, Parameter, PathError};
-use crate::smtp::{Address, AddressPattern, EnhancedStatus, Reply, ReversePath};
+use crate::smtp::{Address, AddressPattern, EnhancedStatus, Reply};
 
 /// The banner (RFC 5321 §4.2).
 pub(super) fn banner(hostname: &str) -> Reply {
@@ -231,7 +232,7 @@ pub(super) fn refused(refusal: &Refusal) -> Reply {
             (5, 4, 6),
             "The message has passed too many hosts: it runs in circles; look in its Received fields for where",
         ),
-        Refusal::SenderNotAllowed { sender, allowed } => sender_not_allowed(sender, allowed),
+        Refusal::SenderNotAllowed { refused, allowed } => sender_not_allowed(refused, allowed),
         Refusal::Unavailable => status(
             451,
             (4, 3, 0),
@@ -240,7 +241,23 @@ pub(super) fn refused(refusal: &Refusal) -> Reply {
     }
 }
 
-fn sender_not_allowed(sender: &ReversePath, allowed: &[AddressPattern]) -> Reply {
+/// As it is reported: the last refusal of a flood that is.
+pub(super) fn last_reported(mut reply: Reply) -> Reply {
+    if let Some(line) = reply.lines.last_mut() {
+        line.push_str("; more refusals are not reported until the client has sent a message");
+    }
+    reply
+}
+
+fn sender_not_allowed(refused: &SenderRefused, allowed: &[AddressPattern]) -> Reply {
+    let sender = match refused {
+        SenderRefused::ReversePath(address) => format!("<{address}>"),
+        SenderRefused::Header { field, text } if text.is_empty() => format!("A {field}: field that names nobody"),
+        SenderRefused::Header { field, text } => {
+            format!("{field}: {}", text.chars().take(SENDER_SHOWN).collect::<String>())
+        }
+        SenderRefused::Nobody => "A message without a sender".to_owned(),
+    };
     let shown = allowed.iter().take(ALLOWED_SHOWN).map(AddressPattern::to_string).collect::<Vec<_>>().join(", ");
     let more = if allowed.len() > ALLOWED_SHOWN { " and others" } else { "" };
     status(
@@ -252,6 +269,7 @@ fn sender_not_allowed(sender: &ReversePath, allowed: &[AddressPattern]) -> Reply
 
 /// A reply has 512 octets, and a reader less patience.
 const ALLOWED_SHOWN: usize = 4;
+const SENDER_SHOWN: usize = 100;
 
 fn status(code: u16, (class, subject, detail): (u8, u16, u16), text: impl std::fmt::Display) -> Reply {
     Reply::with_status(code, EnhancedStatus::new(class, subject, detail), text)

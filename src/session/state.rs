@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::content::{CHUNK_OCTETS, Chunk, Complete, Content, Dropped, Progress};
 use super::contract::{Action, Answer, Event, Handover, Policy, Question, Refused, Step, Stop};
 use super::lines::{LINE_OCTETS, Line, Lines};
+use super::reports::Reports;
 use super::transaction::Transaction;
 use super::{extensions, replies};
 use crate::smtp::command::{Command, CommandError, ForwardPath, Parameter};
@@ -31,6 +32,7 @@ pub struct Session {
     pending: Vec<u8>,
     deadline: Timestamp,
     term: Term,
+    reports: Reports,
 }
 
 /// What the client said at HELO or EHLO.
@@ -84,25 +86,26 @@ impl Session {
             pending: Vec::new(),
             deadline: now.after(IDLE_LIMIT),
             term: Term::Open,
+            reports: Reports::default(),
         };
         (session, vec![banner])
     }
 
     /// Reads what the client sent. While a question is open, what comes is kept for later.
     pub fn handle(&mut self, input: &[u8], now: Timestamp) -> Vec<Action> {
-        let mut output = Output(Vec::new());
+        let mut output = self.output();
         if self.pending.is_empty() {
             self.read(input, now, &mut output);
         } else {
             self.pending.extend_from_slice(input);
             self.read_pending(now, &mut output);
         }
-        output.0
+        self.done(output)
     }
 
     /// Takes the answer to the open question; one that nobody asked for changes nothing.
     pub fn answer(&mut self, answer: Answer, now: Timestamp) -> Vec<Action> {
-        let mut output = Output(Vec::new());
+        let mut output = self.output();
         self.deadline = now.after(IDLE_LIMIT);
         self.state = match (std::mem::replace(&mut self.state, State::Closed), answer) {
             (State::Storing(transaction, content, Then::ReadOn), Answer::Stored) => {
@@ -120,6 +123,7 @@ impl Session {
             }
             (State::Enqueuing { .. }, Answer::Enqueued(id)) => {
                 output.say(&replies::queued(id));
+                output.reports = Reports::default();
                 self.after_content(&mut output)
             }
             (State::Enqueuing { from, chunks }, Answer::Refused(refusal)) => {
@@ -130,7 +134,7 @@ impl Session {
             (state, _) => state,
         };
         self.read_pending(now, &mut output);
-        output.0
+        self.done(output)
     }
 
     /// When [`timeout`](Self::timeout) has to be called; never while a question is open, nor when the session is closed.
@@ -161,6 +165,15 @@ impl Session {
                 self.end(replies::shutting_down(&self.policy.hostname))
             }
         }
+    }
+
+    fn output(&mut self) -> Output {
+        Output { actions: Vec::new(), reports: std::mem::take(&mut self.reports) }
+    }
+
+    fn done(&mut self, output: Output) -> Vec<Action> {
+        self.reports = output.reports;
+        output.actions
     }
 
     fn read_pending(&mut self, now: Timestamp, output: &mut Output) {
@@ -213,11 +226,13 @@ impl Session {
         let hostname = self.policy.hostname.as_str();
         match (state, command) {
             (_, Ok(Command::Helo(name))) => {
+                output.reports.begin();
                 output.say(&replies::helo(hostname));
                 self.greeting = Greeting { name, protocol: "SMTP" };
                 State::Idle
             }
             (_, Ok(Command::Ehlo(name))) => {
+                output.reports.begin();
                 output.say(&replies::ehlo(hostname, extensions::offered(&self.policy)));
                 self.greeting = Greeting { name, protocol: "ESMTP" };
                 State::Idle
@@ -239,7 +254,10 @@ impl Session {
                 output.refuse_in(state, Step::Data, replies::no_recipients())
             }
             (state, Ok(Command::Data)) => output.refuse_in(state, Step::Data, replies::needs_mail()),
-            (_, Ok(Command::Rset)) => output.say_in(State::Idle, &replies::ok()),
+            (_, Ok(Command::Rset)) => {
+                output.reports.begin();
+                output.say_in(State::Idle, &replies::ok())
+            }
             (state, Ok(Command::Noop)) => output.say_in(state, &replies::ok()),
             (state, Ok(Command::Vrfy)) => output.say_in(state, &replies::cannot_verify()),
             (state, Ok(Command::Help)) => output.say_in(state, &replies::help()),
@@ -253,7 +271,10 @@ impl Session {
 
     fn mail(&self, from: ReversePath, parameters: &[Parameter], output: &mut Output) -> State {
         match Transaction::begin(&from, parameters, &self.policy) {
-            Ok(transaction) => output.say_in(State::Mail(transaction), &replies::sender_ok()),
+            Ok(transaction) => {
+                output.reports.begin();
+                output.say_in(State::Mail(transaction), &replies::sender_ok())
+            }
             Err(reply) => {
                 output.refuse(Step::Mail, reply, Some(&from), None);
                 State::Idle
@@ -323,7 +344,7 @@ impl Session {
 
     /// Ends the session from our side (RFC 5321 §3.8). An open transaction is lost with it.
     fn end(&mut self, reply: Reply) -> Vec<Action> {
-        let mut output = Output(Vec::new());
+        let mut output = self.output();
         match std::mem::replace(&mut self.state, State::Closed) {
             state @ State::Mail(_) => drop(output.refuse_in(state, Step::Data, reply)),
             State::Content(transaction, content) => {
@@ -332,8 +353,8 @@ impl Session {
             }
             State::Idle | State::Storing(..) | State::Enqueuing { .. } | State::Closed => output.say(&reply),
         }
-        output.0.push(Action::Close);
-        output.0
+        output.actions.push(Action::Close);
+        self.done(output)
     }
 }
 
@@ -348,11 +369,14 @@ fn step_of(error: &CommandError) -> Option<Step> {
 }
 
 /// Gathers the actions of one call.
-struct Output(Vec<Action>);
+struct Output {
+    actions: Vec<Action>,
+    reports: Reports,
+}
 
 impl Output {
     fn say(&mut self, reply: &Reply) {
-        self.0.push(Action::Send(reply.to_bytes()));
+        self.actions.push(Action::Send(reply.to_bytes()));
     }
 
     /// Replies, and `state` follows.
@@ -363,7 +387,9 @@ impl Output {
 
     fn refuse(&mut self, step: Step, reply: Reply, from: Option<&ReversePath>, recipient: Option<Address>) {
         self.say(&reply);
-        self.0.push(Action::Report(Event::Refused(Refused { step, reply, from: from.cloned(), recipient })));
+        if let Some(refused) = self.reports.admit(Refused { step, reply, from: from.cloned(), recipient }) {
+            self.actions.push(Action::Report(Event::Refused(refused)));
+        }
     }
 
     /// Refuses a command that names nobody, and `state` stays.
@@ -377,7 +403,7 @@ impl Output {
     }
 
     fn ask(&mut self, question: Question) {
-        self.0.push(Action::Ask(question));
+        self.actions.push(Action::Ask(question));
     }
 
     fn store(&mut self, chunk: Chunk, transaction: Transaction, content: Content, then: Then) -> State {
@@ -387,13 +413,13 @@ impl Output {
 
     fn abandon(&mut self, chunks: u32) {
         if chunks > 0 {
-            self.0.push(Action::Abandon);
+            self.actions.push(Action::Abandon);
         }
     }
 
     fn close(&mut self, reply: &Reply) -> State {
         self.say(reply);
-        self.0.push(Action::Close);
+        self.actions.push(Action::Close);
         State::Closed
     }
 }

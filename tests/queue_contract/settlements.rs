@@ -2,7 +2,7 @@
 
 use mailsluice::ids::AccountName;
 use mailsluice::queue::record::Fate;
-use mailsluice::schedule::lane::{Cause, CauseKind, Lane, Standing, Stop, Suspicion};
+use mailsluice::schedule::lane::{Cause, CauseKind, Lane, Slowed, Standing, Stop, Suspicion};
 use mailsluice::schedule::verdict::{Doubt, Outcome};
 
 use super::*;
@@ -159,6 +159,7 @@ pub(crate) fn lanes_stand_as_they_stood(new: &Factory) {
         suspicions: vec![Suspicion { client: "shop".into(), delivery: mailsluice::ids::DeliveryId(7) }],
         last_probe: Some("shop".into()),
         resumed: Some(queue.now),
+        slowed: Some(Slowed { eighths: 4, since: queue.now }),
     };
     queue.write(|store, _| store.set_lane(&"office".into(), &lane));
     queue.crash();

@@ -26,8 +26,8 @@ fn rewritten(head: &str, allowed: &[&str]) -> (String, Vec<&'static str>) {
 const REWRITES: &[(&str, &str, &str)] = &[
     // Contact forms.
     ("Jane Doe <jane@visitor.example>", "Jane Doe <webmaster@example.com>", "Jane Doe <jane@visitor.example>"),
-    ("jane@x.org", "\"jane@x.org via example.com\" <webmaster@example.com>", "jane@x.org"),
-    ("<jane@x.org>", "\"jane@x.org via example.com\" <webmaster@example.com>", "jane@x.org"),
+    ("jane@x.org", "\"jane@x.org via example.com\" <webmaster@example.com>", "<jane@x.org>"),
+    ("<jane@x.org>", "\"jane@x.org via example.com\" <webmaster@example.com>", "<jane@x.org>"),
     (
         "jane@x.org <jane@x.org>",
         "\"jane@x.org via example.com\" <webmaster@example.com>",
@@ -44,7 +44,7 @@ const REWRITES: &[(&str, &str, &str)] = &[
     ("printer", "printer <webmaster@example.com>", ""),
     ("Jane Doe jane@x.org", "Jane Doe <webmaster@example.com>", "Jane Doe <jane@x.org>"),
     ("Jane <jane@x.org", "Jane <webmaster@example.com>", "Jane <jane@x.org>"),
-    ("", "webmaster@example.com", ""),
+    ("", "<webmaster@example.com>", ""),
     // Names.
     (
         "=?utf-8?Q?J=C3=BCrgen_M?= =?utf-8?Q?=C3=BCller?= <j@x.org>",
@@ -74,12 +74,12 @@ const REWRITES: &[(&str, &str, &str)] = &[
         "\"Jane at work jane@x.org\" <jane@x.org>",
     ),
     // Lists and groups.
-    ("Jane <jane@x.org>, b@y.org", "Jane <webmaster@example.com>", "Jane <jane@x.org>, b@y.org"),
-    ("Team: Jane <jane@x.org>, b@y.org;", "Jane <webmaster@example.com>", "Jane <jane@x.org>, b@y.org"),
+    ("Jane <jane@x.org>, b@y.org", "Jane <webmaster@example.com>", "Jane <jane@x.org>, <b@y.org>"),
+    ("Team: Jane <jane@x.org>, b@y.org;", "Jane <webmaster@example.com>", "Jane <jane@x.org>, <b@y.org>"),
     (
         "webmaster@example.com, Jane <jane@x.org>",
         "Jane <webmaster@example.com>",
-        "webmaster@example.com, Jane <jane@x.org>",
+        "<webmaster@example.com>, Jane <jane@x.org>",
     ),
 ];
 
@@ -132,15 +132,15 @@ fn an_answer_address_that_is_there_stays() {
     let (head, kinds) = rewritten("From: jane@x.org\r\nReply-To: office@x.org\r\n", &[]);
     assert!(head.ends_with("Reply-To: office@x.org\r\n") && kinds == ["from_rewritten"], "{head}");
     let (head, kinds) = rewritten("Reply-To:\r\nFrom: jane@x.org\r\n", &[]);
-    assert!(head.starts_with("Reply-To: jane@x.org\r\n") && kinds.contains(&"reply_to_added"), "{head}");
+    assert!(head.starts_with("Reply-To: <jane@x.org>\r\n") && kinds.contains(&"reply_to_added"), "{head}");
 }
 
 #[test]
 fn allowed_senders_stay_as_they_are() {
     for head in [
         "From: Shop <SHOP@Example.com>\r\n",
-        "From:webmaster@EXAMPLE.COM\r\nSender: b@example.com\r\n",
-        "From: \"shop@x\" <shop@example.com>, b@example.com\r\nSender: c@example.com\r\n",
+        "From:<webmaster@EXAMPLE.COM>\r\nSender: b@example.com\r\n",
+        "From: \"shop@x\" <shop@example.com>, <b@example.com>\r\nSender: c@example.com\r\n",
         "From: =?utf-8?Q?a=40b?= <shop@example.com>\r\n",
     ] {
         assert_eq!(rewritten(head, &["*@example.com"]), (head.to_owned(), vec![]));
@@ -154,20 +154,73 @@ fn a_name_that_could_be_the_address_is_quoted() {
         ("shop@example.com <shop@example.com>", "\"shop@example.com\" <shop@example.com>"),
         ("Jane jane@x.org <shop@example.com>", "\"Jane jane@x.org\" <shop@example.com>"),
         ("Shop shop@example.com", "Shop <shop@example.com>"),
-        ("Team: shop@example.com;", "shop@example.com"),
+        ("Team: shop@example.com;", "<shop@example.com>"),
         ("<shop@example.com> Shop", "Shop <shop@example.com>"),
     ] {
         assert_eq!(quoted(from), (format!("From: {expected}\r\n"), vec!["display_name_quoted"]));
     }
     let (head, kinds) = rewritten("From: a@example.com\r\nFrom: b@example.com\r\n", &["*@example.com"]);
-    assert_eq!((head.as_str(), kinds), ("From: a@example.com\r\n", vec!["fields_folded"]));
+    assert_eq!((head.as_str(), kinds), ("From: <a@example.com>\r\n", vec!["fields_folded"]));
+}
+
+#[test]
+fn an_allowed_address_alone_gets_brackets() {
+    for (from, expected) in [
+        ("webmaster@example.com", "<webmaster@example.com>"),
+        (" Webmaster@Example.com (Jane)", "Jane <Webmaster@Example.com>"),
+    ] {
+        assert_eq!(
+            rewritten(&format!("From: {from}\r\nTo: a@b\r\n"), &[]),
+            (format!("From: {expected}\r\nTo: a@b\r\n"), vec!["brackets_added"])
+        );
+    }
+}
+
+#[test]
+fn several_authors_need_a_sender() {
+    let authors = "From: Jane <a@example.com>, <b@example.com>\r\n";
+    let expected = format!("{authors}To: a@b\r\nSender: <webmaster@example.com>\r\n");
+    let allowed = &["*@example.com"];
+    assert_eq!(rewritten(&format!("{authors}To: a@b\r\n"), allowed), (expected.clone(), vec!["sender_added"]));
+    let foreign = format!("{authors}Sender: www@host\r\nTo: a@b\r\n");
+    assert_eq!(rewritten(&foreign, allowed), (expected, vec!["sender_dropped", "sender_added"]));
+}
+
+#[test]
+fn no_answers_go_to_a_daemon() {
+    for from in ["<MAILER-DAEMON@relay.example>", "Mail Delivery System <mailer-daemon@host>"] {
+        let content = format!("From: {from}\r\n\r\n");
+        let repaired = repair(content.as_bytes(), &ReversePath::Null, &rule(SenderMode::Rewrite, &[])).unwrap();
+        let text = String::from_utf8_lossy(&repaired.content);
+        assert!(text.contains("<webmaster@example.com>\r\n") && !text.contains("Reply-To"), "{text}");
+    }
+}
+
+/// Fields that make a careless reader search to the end again and again.
+const HOSTILE: [&str; 6] = ["(", "\\\"", "<,", "[", "=?a?b", "(\\"];
+
+#[test]
+fn an_address_field_beyond_all_measure_names_nobody() {
+    for shape in HOSTILE {
+        for octets in [256 * 1024, 8 * 1024 - 40] {
+            let padding = shape.repeat(octets / shape.len());
+            let head =
+                format!("From: <webmaster@example.com>,{padding}\r\nSender: <webmaster@example.com>{padding}\r\n");
+            let (repaired, kinds) = rewritten(&head, &[]);
+            let expected = ("From: <webmaster@example.com>\r\n", vec!["from_rewritten", "sender_dropped"]);
+            assert!((repaired.as_str(), kinds) == expected, "{shape}");
+        }
+    }
+    let many = format!("From: {}Jane <jane@x.org>\r\n", "<webmaster@example.com>, ".repeat(400));
+    let (repaired, kinds) = rewritten(&many, &[]);
+    assert_eq!((repaired.as_str(), kinds), ("From: <webmaster@example.com>\r\n", vec!["from_rewritten"]));
 }
 
 #[test]
 fn a_foreign_sender_field_goes() {
     for sender in ["www-data@host", "", "nobody", "webmaster@example.com, www@x"] {
-        let head = format!("From: webmaster@example.com\r\nSender: {sender}\r\nTo: a@b\r\n");
-        let expected = "From: webmaster@example.com\r\nTo: a@b\r\n".to_owned();
+        let head = format!("From: <webmaster@example.com>\r\nSender: {sender}\r\nTo: a@b\r\n");
+        let expected = "From: <webmaster@example.com>\r\nTo: a@b\r\n".to_owned();
         assert_eq!(rewritten(&head, &[]), (expected, vec!["sender_dropped"]));
     }
 }
@@ -196,7 +249,7 @@ fn the_reverse_path_is_judged_on_its_own() {
     for (before, after) in
         [("", "webmaster@example.com"), ("a@x.org", "webmaster@example.com"), ("a@SHOP.example", "a@SHOP.example")]
     {
-        let repaired = repair(b"From: webmaster@example.com\r\n\r\n", &path(before), &rule).unwrap();
+        let repaired = repair(b"From: <webmaster@example.com>\r\n\r\n", &path(before), &rule).unwrap();
         assert_eq!(repaired.reverse_path, path(after));
         assert!(matches!(repaired.content, Cow::Borrowed(_)));
         assert_eq!(repaired.repairs.is_empty(), before == after);

@@ -87,7 +87,8 @@ fn row(account: &AccountStanding) -> Vec<String> {
     let next = match account.next_slot_in {
         Some(seconds) if seconds <= 0.0 => "now".into(),
         Some(seconds) => format!("in {}", spoken(Duration::from_secs_f64(seconds))),
-        None => "after what is under way".into(),
+        None if account.standing == "open" => "after what is under way".into(),
+        None => "when resumed".into(),
     };
     vec![
         account.account.to_string(),

@@ -21,7 +21,7 @@ pub(super) enum QueueCommand {
     List {
         /// Only messages that stand like this
         #[arg(long, value_enum)]
-        fate: Option<ListedFate>,
+        fate: Option<Fate>,
         /// At most so many
         #[arg(long, default_value_t = 100)]
         limit: u32,
@@ -88,18 +88,6 @@ pub(super) enum Settled {
     Failed,
 }
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-pub(super) enum ListedFate {
-    Waiting,
-    Held,
-    Sending,
-    Uncertain,
-    Delivered,
-    Failed,
-    Expired,
-    Deleted,
-}
-
 impl QueueCommand {
     pub(super) fn run(self, config: &Path) -> Result<(), Failure> {
         match self {
@@ -121,23 +109,7 @@ fn unexpected() -> Failure {
     Failure::Said("the daemon answered something else than was asked: is it of another version?".into())
 }
 
-fn list(
-    config: &Path,
-    fate: Option<ListedFate>,
-    limit: u32,
-    after: Option<MessageId>,
-    json: bool,
-) -> Result<(), Failure> {
-    let fate = fate.map(|fate| match fate {
-        ListedFate::Waiting => Fate::Waiting,
-        ListedFate::Held => Fate::Held,
-        ListedFate::Sending => Fate::Sending,
-        ListedFate::Uncertain => Fate::Uncertain,
-        ListedFate::Delivered => Fate::Delivered,
-        ListedFate::Failed => Fate::Failed,
-        ListedFate::Expired => Fate::Expired,
-        ListedFate::Deleted => Fate::Deleted,
-    });
+fn list(config: &Path, fate: Option<Fate>, limit: u32, after: Option<MessageId>, json: bool) -> Result<(), Failure> {
     let limit = limit.clamp(1, 10_000);
     let Answer::Listed(listed) = ask(config, Request::List(ListRequest { after, limit, fate }))? else {
         return Err(unexpected());

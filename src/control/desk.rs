@@ -163,10 +163,12 @@ fn standing(
         let left = u64::from(limit(cap, Priority::Normal)).saturating_sub(used);
         CapStanding { counted: cap.counted.as_str().into(), cap: cap.to_string(), used, left }
     });
-    let next_slot_in = match ledger.allowance(&account.caps, Priority::Normal, now) {
-        Allowance::Now(_) => Some(0.0),
-        Allowance::NotBefore(at) => Some(at.since(now).as_secs_f64()),
-        Allowance::AfterSettlement => None,
+    let seconds_until = |at: Timestamp| at.since(now).as_secs_f64();
+    let next_slot_in = match (lane.stop(), ledger.allowance(&account.caps, Priority::Normal, now)) {
+        (Some(stop), _) => stop.probe_at.map(seconds_until),
+        (None, Allowance::Now(_)) => Some(0.0),
+        (None, Allowance::NotBefore(at)) => Some(seconds_until(at)),
+        (None, Allowance::AfterSettlement) => None,
     };
     let stop = lane.stop();
     Ok(AccountStanding {

@@ -93,7 +93,8 @@ pub struct AccountStanding {
     pub connections: u32,
     /// Each of its caps.
     pub caps: Vec<CapStanding>,
-    /// Seconds until the next message of normal priority may go; zero: now; none: when one under way has ended.
+    /// Seconds until the next message of normal priority may go, or a probe where the account is not open; zero: now; none:
+    /// when one under way has ended, or an operator opens the account.
     pub next_slot_in: Option<f64>,
 }
 

@@ -53,10 +53,7 @@ impl Quickstart {
             .map_err(|error| said(&directory, &error))?;
         let sandbox = Sandbox::start(settings).await.map_err(|error| said(&directory, &error))?;
 
-        let text = TEMPLATE
-            .replace("127.0.0.1:2525", &format!("127.0.0.1:{}", self.port))
-            .replace("[::1]:2525", &format!("[::1]:{}", self.port))
-            .replace("port = 5870", &format!("port = {}", sandbox.address().port()));
+        let text = self.configuration(sandbox.address().port());
         let file = directory.join("config.toml");
         write_private(&file, &text).map_err(|error| said(&file, &error))?;
         let config = Config::load(&file).map_err(AppError::from)?;
@@ -66,6 +63,16 @@ impl Quickstart {
         let done = app.run().await;
         sandbox.stop().await;
         done.map_err(Failure::from)
+    }
+
+    /// The template with the ports of this run; without [::1] where the machine has no IPv6.
+    fn configuration(&self, sandbox_port: u16) -> String {
+        let text = match std::net::TcpListener::bind("[::1]:0") {
+            Ok(_) => TEMPLATE.replace("[::1]:2525", &format!("[::1]:{}", self.port)),
+            Err(_) => TEMPLATE.replace(", \"[::1]:2525\"", ""),
+        };
+        text.replace("127.0.0.1:2525", &format!("127.0.0.1:{}", self.port))
+            .replace("port = 5870", &format!("port = {sandbox_port}"))
     }
 
     /// On standard error, so that the log on standard output stays one object a line.

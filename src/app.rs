@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sd_notify::NotifyState;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
@@ -171,7 +172,7 @@ impl App {
         let housekeeping = tokio::spawn(keep_house(queue.clone(), config.subscribe()));
         let (stop_dispatcher, stopping) = watch::channel(false);
         let dispatcher = Dispatcher::new(queue.clone(), Arc::clone(&observer), config.subscribe(), Arc::clone(&wake));
-        let dispatcher = tokio::spawn(dispatcher.run(stopping, GRACE));
+        let mut dispatcher = tokio::spawn(dispatcher.run(stopping, GRACE));
         let mut listeners = Listeners {
             intake,
             observer: Arc::clone(&observer),
@@ -184,11 +185,11 @@ impl App {
         }
         let waiting = queue.read(|reader, now| reader.stats(now)).await?;
         observer.started(env!("CARGO_PKG_VERSION"), waiting.ready + waiting.deferred, &addresses.join(", "));
-        // Without a service manager that listens these do nothing.
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        tell_service_manager(&[NotifyState::Ready]);
 
         let failure = loop {
             tokio::select! {
+                biased; // a queue that failed ends the dispatcher too, and is the reason to name
                 signal = signals.next() => match signal {
                     Signal::Stop(name) => {
                         observer.stopping(&format!("{name} received; what is under way has {} s to end", GRACE.as_secs()));
@@ -196,19 +197,22 @@ impl App {
                     }
                     Signal::Reload => reload(file.as_deref(), &config, &mut listeners, &observer),
                 },
-                failure = queue.failed() => {
-                    observer.alarm("queue_failed", &format!("the queue failed and the daemon stops; acknowledged mail is on disk, a restart recovers it: {failure}"));
-                    break Some(StoreError::Failed(failure));
+                failure = queue.failed() => break Some(broke(&observer, "queue_failed", failure)),
+                ended = &mut dispatcher => {
+                    let why = ended.map_or_else(|broken| broken.to_string(), why_ended);
+                    break Some(broke(&observer, "dispatcher_ended", why));
                 }
             }
         };
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        tell_service_manager(&[NotifyState::Stopping]);
         let grace = if failure.is_some() { Duration::ZERO } else { GRACE };
         listeners.stop(grace);
         stop_dispatcher.send_replace(true);
         let ended = async {
             listeners.ended().await;
-            let _ = dispatcher.await;
+            if !dispatcher.is_finished() {
+                let _ = dispatcher.await;
+            }
         };
         let _ = tokio::time::timeout(grace + PARTING, ended).await;
         control.abort();
@@ -216,6 +220,22 @@ impl App {
         housekeeping.abort();
         failure.map_or(Ok(()), |failure| Err(failure.into()))
     }
+}
+
+/// Without a service manager that listens this does nothing (sd_notify(3)).
+fn tell_service_manager(state: &[NotifyState<'_>]) {
+    let _ = sd_notify::notify(state);
+}
+
+/// Tells that the daemon cannot go on.
+fn broke(observer: &Observer, kind: &str, why: String) -> StoreError {
+    observer.alarm(kind, &format!("the daemon stops; acknowledged mail is on disk, a restart takes it up: {why}"));
+    StoreError::Failed(why)
+}
+
+/// A dispatcher that ends before it is told to has met a queue that failed.
+fn why_ended(ended: Result<(), StoreError>) -> String {
+    ended.map_or_else(|error| error.to_string(), |()| "it ended by itself".into())
 }
 
 /// The listeners that run, by their addresses.
@@ -281,8 +301,9 @@ fn settings_of(config: &Config, listener: &ListenerConfig) -> Arc<Settings> {
 /// Reads the configuration again; a bad one changes nothing and says so.
 fn reload(file: Option<&Path>, config: &watch::Sender<Arc<Config>>, listeners: &mut Listeners, observer: &Observer) {
     let Some(file) = file else { return observer.reloaded("there is no configuration file to read again") };
-    let now = sd_notify::NotifyState::monotonic_usec_now();
-    let _ = now.map(|now| sd_notify::notify(&[sd_notify::NotifyState::Reloading, now]));
+    if let Ok(now) = NotifyState::monotonic_usec_now() {
+        tell_service_manager(&[NotifyState::Reloading, now]);
+    }
     let current = Arc::clone(&config.borrow());
     let outcome = Config::load(file).map_err(|errors| errors.to_string()).and_then(|fresh| {
         let allowed = QueueConfig { max_age: fresh.queue.max_age, ..current.queue.clone() };
@@ -299,7 +320,7 @@ fn reload(file: Option<&Path>, config: &watch::Sender<Arc<Config>>, listeners: &
         }
         Err(errors) => observer.alarm("bad_configuration", &format!("the configuration stays as it was: {errors}")),
     }
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    tell_service_manager(&[NotifyState::Ready]);
 }
 
 /// What goes by age: history and charges. Leases do not: those of this process end with their workers, those of a dead

@@ -175,27 +175,27 @@ fn show(connection: &Connection, message: MessageId, now: Timestamp) -> rusqlite
     Ok(Some(Shown { listed, address, message_id, received, route: route.into(), each, history }))
 }
 
+/// One pass without a sort: sorting a million rows would hold them in memory.
 fn stats(connection: &Connection, now: Timestamp) -> rusqlite::Result<Stats> {
-    let mut stats = Stats::default();
-    let mut statement = connection.prepare_cached("SELECT state, count(*) FROM delivery GROUP BY state")?;
-    let mut rows = statement.query(())?;
-    while let Some(row) = rows.next()? {
-        let count = u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0);
-        match row.get::<_, i64>(0)? {
-            0 => stats.ready = count,
-            1 => stats.deferred = count,
-            2 => stats.sending = count,
-            3 => stats.held = count,
-            4 => stats.uncertain = count,
-            5 => stats.done = count,
-            _ => stats.failed = count,
-        }
-    }
-    stats.live_bytes = connection
-        .query_row("SELECT live_bytes FROM meta", (), |row| row.get::<_, i64>(0))
-        .map(|bytes| u64::try_from(bytes).unwrap_or(0))?;
-    stats.oldest_seconds = connection
-        .query_row("SELECT min(aged_from) FROM delivery WHERE state < 4", (), |row| row.get::<_, Option<i64>>(0))?
-        .map(|oldest| now.since(Timestamp::from_micros(oldest)).as_secs());
-    Ok(stats)
+    let mut statement = connection.prepare_cached(
+        "SELECT count(*) FILTER (WHERE state = 0), count(*) FILTER (WHERE state = 1), count(*) FILTER (WHERE state = 2), \
+                count(*) FILTER (WHERE state = 3), count(*) FILTER (WHERE state = 4), count(*) FILTER (WHERE state = 5), \
+                count(*) FILTER (WHERE state = 6), min(aged_from) FILTER (WHERE state < 4), (SELECT live_bytes FROM meta) \
+         FROM delivery",
+    )?;
+    statement.query_row((), |row| {
+        let count = |index| row.get::<_, i64>(index).map(|count| u64::try_from(count).unwrap_or(0));
+        let oldest: Option<i64> = row.get(7)?;
+        Ok(Stats {
+            ready: count(0)?,
+            deferred: count(1)?,
+            sending: count(2)?,
+            held: count(3)?,
+            uncertain: count(4)?,
+            done: count(5)?,
+            failed: count(6)?,
+            live_bytes: count(8)?,
+            oldest_seconds: oldest.map(|oldest| now.since(Timestamp::from_micros(oldest)).as_secs()),
+        })
+    })
 }

@@ -1,7 +1,7 @@
 //! Lanes: whether an account's mail flows, and when to probe where it does not.
 //!
 //! ```text
-//!            delivered by a probe, or resumed by an operator
+//!            delivered by a probe (connect, login: answered is enough), or resumed by an operator
 //!   Open <------------------------------------------- Resting (rate, quota)
 //!    | ^                                                 ^ |  a probe refused: rests longer
 //!    | +---------------- Paused (connect, login, account, suspicion, operator)

@@ -27,7 +27,7 @@ use crate::queue::sqlite::{Machine, Options, SqliteStore};
 use crate::queue::{OpenError, Queue, QueueReader, QueueStore, StoreError, Urgency, tend_clock};
 use crate::receive::{BindError, Listener, Settings, Shutdown, Stopper};
 use crate::route;
-use crate::schedule::verdict::horizon;
+use crate::schedule::cap::horizon;
 use crate::time::{Clock, MonotonicClock, wall_clock};
 
 /// Why the daemon did not start, or stopped on its own.

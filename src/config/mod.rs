@@ -17,6 +17,7 @@ use secret::Secret;
 use table::{At, Table};
 
 pub use crate::provider::presets::TlsMode;
+pub use crate::schedule::verdict::OnUncertain;
 pub use file::{Surroundings, queue_path};
 pub use problem::{ConfigErrors, Problem};
 
@@ -129,15 +130,6 @@ pub struct Login {
     pub username: String,
     /// Where the password lies.
     pub password: Secret,
-}
-
-/// What to do with a message of which nobody knows whether it was delivered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnUncertain {
-    /// Send it again, with the same Message-ID: a duplicate rather than a loss.
-    Resend,
-    /// Keep it until a person settles it.
-    Hold,
 }
 
 /// The table's `name`, which is required and no other table's of its kind.

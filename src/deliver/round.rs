@@ -12,7 +12,7 @@ use crate::schedule::cap::Ledger;
 use crate::schedule::fairness::Fairness;
 use crate::schedule::lane::{Change, Event, Lane, Standing};
 use crate::schedule::plan::{AccountState, Plan, RouteState, State, plan};
-use crate::schedule::verdict::{Case, Charge, Report, Verdict, WhenUncertain, verdict};
+use crate::schedule::verdict::{Case, Charge, Report, Verdict, verdict};
 use crate::time::Timestamp;
 
 /// What a round brought.
@@ -111,10 +111,7 @@ pub fn book(
         age: claim.age + now.since(claim.claimed),
         max_age: config.queue.max_age,
         doubt: claim.doubt.as_ref(),
-        when_uncertain: match account.map(|account| account.on_uncertain) {
-            Some(OnUncertain::Hold) => WhenUncertain::Hold,
-            Some(OnUncertain::Resend) | None => WhenUncertain::Resend,
-        },
+        when_uncertain: account.map_or(OnUncertain::Resend, |account| account.on_uncertain),
         lane: &lane,
     };
     let verdict = verdict(&case, report, now, jitter);

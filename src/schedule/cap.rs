@@ -178,6 +178,11 @@ pub fn limit(cap: &Cap, priority: Priority) -> u32 {
     }
 }
 
+/// The longest window of any cap; what is older need not be remembered. At least a day and an hour.
+pub fn horizon<'a>(caps: impl Iterator<Item = &'a Cap>) -> Duration {
+    caps.map(|cap| cap.window).fold(Duration::from_secs(25 * 3600), Duration::max)
+}
+
 /// From this length on the last tenth of a cap is kept for high priority.
 pub(super) const LONG_WINDOW: Duration = Duration::from_secs(3600);
 /// The step of [`Timestamp`].

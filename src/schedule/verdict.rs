@@ -6,8 +6,8 @@ use super::attempt::{End, Obstacle, RcptResult, Step, Transcript, Trouble, Troub
 use super::lane::{self, Cause, CauseKind, Event, Lane, Standing, Suspicion};
 use super::retry;
 use crate::ids::{AccountName, ClientName, DeliveryId};
+use crate::provider::Provider;
 use crate::provider::refusal::{Class, Meaning, meaning};
-use crate::provider::{Cap, Provider};
 use crate::smtp::Reply;
 use crate::time::Timestamp;
 
@@ -31,14 +31,14 @@ pub struct Case<'a> {
     /// An unlisted refusal of this delivery that was not believed.
     pub doubt: Option<&'a Doubt>,
     /// What to do where nobody knows whether the provider took it.
-    pub when_uncertain: WhenUncertain,
+    pub when_uncertain: OnUncertain,
     /// The lane it was tried on, as it stands now.
     pub lane: &'a Lane,
 }
 
 /// What to do where nobody knows whether the provider took a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhenUncertain {
+pub enum OnUncertain {
     /// Try again: a duplicate rather than a loss.
     Resend,
     /// Wait for a person.
@@ -234,8 +234,8 @@ impl Judge<'_> {
         }
         verdict.uncertain = true;
         let outcome = match self.case.when_uncertain {
-            WhenUncertain::Resend => self.put_off(0),
-            WhenUncertain::Hold => Outcome::Uncertain,
+            OnUncertain::Resend => self.put_off(0),
+            OnUncertain::Hold => Outcome::Uncertain,
         };
         (outcome, trouble.to_string())
     }
@@ -330,11 +330,6 @@ fn recognisable(reply: &Reply) -> String {
     format!("{} {steady}", reply.code)
 }
 
-/// The longest window of any cap; what is older need not be remembered. At least a day and an hour.
-pub fn horizon<'a>(caps: impl Iterator<Item = &'a Cap>) -> Duration {
-    caps.map(|cap| cap.window).fold(Duration::from_secs(25 * 3600), Duration::max)
-}
-
 /// How long after a probe the messages follow that made it necessary.
 const BEHIND_THE_PROBE: Duration = Duration::from_secs(1);
 /// How long an unlisted refusal must stand before its second coming is believed.
@@ -357,12 +352,12 @@ mod tests {
         doubt: Option<Doubt>,
         age: Duration,
         tried: Vec<u32>,
-        when_uncertain: WhenUncertain,
+        when_uncertain: OnUncertain,
     }
 
     impl Setup {
         fn new() -> Self {
-            let when_uncertain = WhenUncertain::Resend;
+            let when_uncertain = OnUncertain::Resend;
             Self {
                 lane: Lane::default(),
                 account: "m365".into(),
@@ -501,7 +496,7 @@ mod tests {
         let mut setup = Setup::new();
         let verdict = setup.judge(&report);
         assert!(verdict.uncertain && matches!(outcomes(&verdict)[0], Outcome::Deferred { .. }));
-        setup.when_uncertain = WhenUncertain::Hold;
+        setup.when_uncertain = OnUncertain::Hold;
         assert_eq!(outcomes(&setup.judge(&report)), [&Outcome::Uncertain, &Outcome::Uncertain]);
     }
 

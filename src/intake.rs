@@ -232,6 +232,7 @@ fn repairs(added: &[&str], removed: &[&str]) -> String {
 mod tests {
     use super::*;
     use crate::config::{AccountConfig, Destination, OnUncertain, QueueConfig};
+    use crate::message::fields::FieldRule;
     use crate::message::repair::SenderField;
     use crate::message::sender::{SenderMode, SenderRefused, SenderRule};
     use crate::provider::{Caps, Provider};
@@ -244,6 +245,7 @@ mod tests {
             destination: Destination::Directory("out".into()),
             caps: Caps { windows: vec![], connections: 1, recipients_per_message: 1, message_size: 1 },
             sender: SenderRule { mode, from: Some("webmaster@example.com".parse().unwrap()), allowed: vec![] },
+            fields: FieldRule::default(),
             on_uncertain: OnUncertain::Resend,
         }
     }

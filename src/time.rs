@@ -136,6 +136,14 @@ pub fn wall_clock() -> Timestamp {
     }
 }
 
+/// When this day begins in UTC; none where there is no such day.
+pub fn day_begins(year: u16, month: u8, day: u8) -> Option<Timestamp> {
+    let [month, day] = [month, day].map(|number| i8::try_from(number).ok());
+    let date = jiff::civil::Date::new(i16::try_from(year).ok()?, month?, day?).ok()?;
+    let begins = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp();
+    Some(Timestamp::from_secs(begins.as_second()))
+}
+
 /// The time of `time` as a mail header writes it (RFC 5322 §3.3), in UTC: `Sun, 22 Nov 2026 15:49:48 +0000`.
 pub fn header_date(time: Timestamp) -> String {
     let time = jiff::Timestamp::from_microsecond(time.as_micros()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);

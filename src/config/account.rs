@@ -1,15 +1,17 @@
 //! `[[account]]`: one login at one smarthost. First every key is read for itself, then what is there is held against the
 //! preset of its provider.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::login::{self, LoginKeys};
+use super::login::{self, LoginKeys, refuse};
 use super::problem::Report;
 use super::table::{At, Emptiness, Table};
-use super::{AccountConfig, Destination, OnUncertain, SmtpEndpoint, Surroundings, agreement, unique_name, value};
+use super::{
+    AccountConfig, Destination, OnUncertain, SmtpEndpoint, Surroundings, agreement, headers, unique_name, value,
+};
 use crate::ids::AccountName;
 use crate::message::sender::{SenderMode, SenderRule};
-use crate::provider::presets::{LoginNeed, Preset, TlsMode, Way};
+use crate::provider::presets::{Host, Keep, Preset, Smarthost, TlsMode, Way};
 use crate::provider::{Caps, Provider, caps::Counted};
 use crate::smtp::{Address, AddressPattern};
 
@@ -22,8 +24,18 @@ pub(super) const KEYS: &[&str] = &[
     "ca_file",
     "username",
     "password",
+    "iam_secret",
+    "region",
+    "expires",
+    "oauth",
+    "prefer",
+    "mechanisms",
+    "certificate",
+    "key",
     "path",
     "caps",
+    "connection",
+    "headers",
     "sender",
     "from",
     "allowed",
@@ -31,6 +43,7 @@ pub(super) const KEYS: &[&str] = &[
 ];
 pub(super) const CAPS_KEYS: &[&str] =
     &["messages", "recipients", "connections", "recipients_per_message", "message_size"];
+pub(super) const CONNECTION_KEYS: &[&str] = &["messages", "age", "idle"];
 
 /// Reads all `[[account]]`. `ehlo` is the name that they give to smarthosts.
 pub(super) fn read(
@@ -72,7 +85,7 @@ fn read_one(
     ehlo: &str,
     names: &mut Vec<At<String>>,
 ) -> Option<AccountConfig> {
-    table.require(report, "provider", "\"microsoft365\", \"smtp\" or \"directory\"");
+    table.require(report, "provider", "the kind of account, such as \"microsoft365\" or \"smtp\"");
     let provider = table.read(report, "provider", |v| value::word(v, &Provider::WORDS));
     let keys = read_keys(table, report, around, names);
     let Some(At { value: provider, .. }) = provider else {
@@ -82,10 +95,11 @@ fn read_one(
     };
     let preset = provider.preset();
     let destination = match preset.way {
-        Way::Smarthost { host, tls, login } => smarthost(table, report, &keys, (host, tls, login), ehlo),
+        Way::Smarthost(preset) => smarthost(table, report, &keys, (provider, preset), ehlo),
         Way::Directory => directory(table, report, &keys),
     };
     let sender = sender_rule(table, report, &keys, &preset);
+    let fields = headers::read(table, report, &preset);
     let caps = read_caps(table, report, preset.caps);
     Some(AccountConfig {
         name: keys.name?,
@@ -93,6 +107,7 @@ fn read_one(
         destination: destination?,
         caps,
         sender,
+        fields,
         on_uncertain: keys.on_uncertain,
     })
 }
@@ -106,7 +121,7 @@ fn read_keys(table: &Table<'_>, report: &mut Report<'_>, around: &Surroundings, 
     });
     let ca_file = table.read(report, "ca_file", |v| value::path(v, &around.folder));
     if let Some(At { line, value: path }) = &ca_file {
-        check_ca_file(report, *line, path);
+        value::check_certificates(report, *line, "account.ca_file", path);
     }
     Keys {
         name: unique_name(table, report, names).map(AccountName::from),
@@ -129,22 +144,28 @@ fn smarthost(
     table: &Table<'_>,
     report: &mut Report<'_>,
     keys: &Keys,
-    (host, tls, login): (Option<&str>, TlsMode, LoginNeed),
+    (provider, preset): (Provider, Smarthost),
     ehlo: &str,
 ) -> Option<Destination> {
     refuse(table, report, &["path"], "no such key here: it belongs to provider = \"directory\"");
-    if host.is_none() {
-        table.require(report, "host", "the name of the smarthost");
+    let usual = match preset.host {
+        Host::Fixed(host) => Some(host.to_owned()),
+        Host::OfRegion(before, behind) => keys.login.region.as_ref().map(|region| format!("{before}{region}{behind}")),
+        Host::Named => None,
+    };
+    if !table.has("host") && usual.is_none() {
+        match preset.host {
+            Host::OfRegion(..) => table.require(report, "region", "a region of Amazon SES, such as \"eu-central-1\""),
+            _ => table.require(report, "host", "the name of the smarthost"),
+        }
     }
-    let host = keys.host.as_ref().map(|at| at.value.clone()).or_else(|| host.map(str::to_owned)).filter(|_| {
-        // A host that was badly written is not the preset's.
-        keys.host.is_some() || !table.has("host")
-    });
-    login::check_pair(table, report, login);
-    let mode = keys.tls.as_ref().map_or(tls, |at| at.value);
+    // A host that was badly written is not the preset's.
+    let host = if table.has("host") { keys.host.as_ref().map(|at| at.value.clone()) } else { usual };
+    login::check(table, report, provider, preset.login);
+    let tls = keys.tls.as_ref().map_or(preset.tls, |at| at.value);
     if let (Some(at), Some(host)) = (&keys.tls, &host)
         && at.value == TlsMode::None
-        && (table.has("username") || table.has("password"))
+        && ["username", "password", "iam_secret", "oauth"].iter().any(|key| table.has(key))
         && !is_loopback(host)
     {
         let wanted =
@@ -153,25 +174,22 @@ fn smarthost(
     }
     Some(Destination::Smtp(SmtpEndpoint {
         host: host?,
-        port: keys.port.unwrap_or(mode.usual_port()),
-        tls: mode,
+        port: keys.port.unwrap_or(preset.port(tls)),
+        tls,
         ca_file: keys.ca_file.clone(),
-        login: keys.login.login(),
+        certificate: keys.login.certificate.clone(),
+        login: keys.login.login(&preset),
         ehlo: ehlo.into(),
+        keep: read_keep(table, report, preset.keep),
     }))
 }
 
 fn directory(table: &Table<'_>, report: &mut Report<'_>, keys: &Keys) -> Option<Destination> {
     let wanted = "no such key here: provider = \"directory\" writes files and calls no smarthost";
-    refuse(table, report, &["host", "port", "tls", "ca_file", "username", "password"], wanted);
+    let of_smarthosts = KEYS.iter().filter(|key| OF_SMARTHOSTS.contains(key)).copied().collect::<Vec<_>>();
+    refuse(table, report, &of_smarthosts, wanted);
     table.require(report, "path", "the directory for the .eml files");
     keys.path.clone().map(Destination::Directory)
-}
-
-fn refuse(table: &Table<'_>, report: &mut Report<'_>, keys: &[&str], wanted: &str) {
-    for key in keys.iter().filter(|key| table.has(key)) {
-        report.add(table.line_of(report, key), &table.path(key), "a value", wanted);
-    }
 }
 
 /// `from` is the username where nothing says otherwise and the username is an address.
@@ -220,21 +238,17 @@ fn read_caps(table: &Table<'_>, report: &mut Report<'_>, mut caps: Caps) -> Caps
     caps
 }
 
-/// It is read again at each connection; a file that could never serve is told at once.
-fn check_ca_file(report: &mut Report<'_>, line: usize, path: &Path) {
-    use rustls::pki_types::{CertificateDer, pem::PemObject};
-    let holds_anchors = |pem: &[u8]| {
-        let mut store = rustls::RootCertStore::empty();
-        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-        let (added, ignored) = store.add_parsable_certificates(certificates.unwrap_or_default());
-        added > 0 && ignored == 0
+/// How long connections are kept: as the preset has it, but for what the table names.
+fn read_keep(table: &Table<'_>, report: &mut Report<'_>, keep: Keep) -> Keep {
+    let wanted = "a table such as { messages = 100, age = \"5min\" }";
+    let Some(table) = table.table(report, "connection", ("account.connection", CONNECTION_KEYS), wanted) else {
+        return keep;
     };
-    let found = match std::fs::read(path) {
-        Ok(pem) if holds_anchors(&pem) => return,
-        Ok(_) => format!("no certificate, or a broken one, in {}", path.display()),
-        Err(error) => format!("{}, which cannot be read: {error}", path.display()),
-    };
-    report.add(line, "account.ca_file", found, "a PEM file of certificates");
+    Keep {
+        messages: table.read_or(report, "messages", keep.messages, |v| value::number(v, 1..=1_000_000)),
+        age: table.read_or(report, "age", keep.age, |v| value::duration(v, "1s"..="24h")),
+        idle: table.read_or(report, "idle", keep.idle, |v| value::duration(v, "0s"..="1h")),
+    }
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -244,6 +258,23 @@ fn is_loopback(host: &str) -> bool {
     }
 }
 
+/// What belongs to a smarthost alone.
+const OF_SMARTHOSTS: [&str; 14] = [
+    "host",
+    "port",
+    "tls",
+    "ca_file",
+    "username",
+    "password",
+    "iam_secret",
+    "region",
+    "expires",
+    "oauth",
+    "prefer",
+    "mechanisms",
+    "certificate",
+    "key",
+];
 const TLS: [(&str, TlsMode); 3] =
     [("starttls", TlsMode::StartTls), ("implicit", TlsMode::Implicit), ("none", TlsMode::None)];
 const SENDER: [(&str, SenderMode); 3] =

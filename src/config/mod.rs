@@ -9,9 +9,12 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::ids::{AccountName, LoginKey};
+use crate::message::fields::FieldRule;
 use crate::message::sender::SenderRule;
-use crate::provider::{Caps, Provider};
+use crate::provider::presets::Keep;
+use crate::provider::{Caps, Mechanism, Provider};
 use crate::route::Client;
+use crate::time::Timestamp;
 use problem::Report;
 use secret::Secret;
 use table::{At, Table};
@@ -25,8 +28,10 @@ mod account;
 mod agreement;
 mod client;
 mod file;
+mod headers;
 mod listener;
 mod login;
+mod oauth;
 mod problem;
 mod queue;
 pub mod secret;
@@ -85,7 +90,7 @@ pub struct ListenerConfig {
 pub struct AccountConfig {
     /// Its name in commands and logs.
     pub name: AccountName,
-    /// The preset it was made from: `microsoft365`, `smtp` or `directory`.
+    /// The preset it was made from.
     pub provider: Provider,
     /// Where its mail goes.
     pub destination: Destination,
@@ -93,6 +98,8 @@ pub struct AccountConfig {
     pub caps: Caps,
     /// Which senders the provider lets it use.
     pub sender: SenderRule,
+    /// Which header fields of clients the provider gets to see, and which are added.
+    pub fields: FieldRule,
     /// What to do with a message of which nobody knows whether it was delivered.
     pub on_uncertain: OnUncertain,
 }
@@ -117,19 +124,119 @@ pub struct SmtpEndpoint {
     pub tls: TlsMode,
     /// PEM file with an extra trust anchor; read when a connection is made, so that a renewed one counts.
     pub ca_file: Option<PathBuf>,
-    /// User name and password; none where the smarthost knows us by our address.
+    /// What the smarthost may ask us for during the TLS handshake.
+    pub certificate: Option<ClientCertificate>,
+    /// How to log in; none where the smarthost knows us by our address or certificate.
     pub login: Option<Login>,
     /// The name that EHLO gives.
     pub ehlo: String,
+    /// How long a connection is kept.
+    pub keep: Keep,
 }
 
-/// A password login.
+/// A certificate of ours and its key. Both are read when a connection is made, so that renewed ones count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// PEM file with the certificate, and those between it and its root.
+    pub certificate: PathBuf,
+    /// Where the key lies, in PEM.
+    pub key: Secret,
+}
+
+/// A login. At least one of `password` and `oauth` is there.
 #[derive(Clone, Debug)]
 pub struct Login {
     /// The user name.
     pub username: String,
-    /// Where the password lies.
-    pub password: Secret,
+    /// The password.
+    pub password: Option<Password>,
+    /// Where tokens come from.
+    pub oauth: Option<OAuth>,
+    /// Which of the two goes first, where there are both.
+    pub prefer: Method,
+    /// The mechanisms that may be used, the preferred first.
+    pub mechanisms: Vec<Mechanism>,
+}
+
+/// What opens an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// A bearer token.
+    OAuth,
+    /// A password.
+    Password,
+}
+
+/// A password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Password {
+    /// Where it lies.
+    pub secret: Secret,
+    /// What lies there.
+    pub form: PasswordForm,
+    /// When it ends.
+    pub expires: Option<Timestamp>,
+}
+
+/// What a password is made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PasswordForm {
+    /// It is the password.
+    AsItIs,
+    /// It is the secret access key of an IAM user, from which the SMTP password of the region is derived
+    /// (docs.aws.amazon.com/ses, *Obtaining Amazon SES SMTP credentials*).
+    SesIam {
+        /// Such as `eu-central-1`.
+        region: String,
+    },
+}
+
+/// `[account.oauth]`: where the tokens of an account come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OAuth {
+    /// The client id of the registration.
+    pub client_id: String,
+    /// How the application shows who it is.
+    pub proof: ClientProof,
+    /// For whom the tokens are.
+    pub grant: Grant,
+    /// What they are good for, apart by spaces.
+    pub scope: String,
+    /// Where they come from.
+    pub token_url: String,
+    /// Where device codes come from (RFC 8628 §3.1).
+    pub device_url: String,
+    /// When the client secret ends.
+    pub expires: Option<Timestamp>,
+}
+
+/// How an application shows the identity provider who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientProof {
+    /// By a secret (RFC 6749 §2.3.1).
+    Secret(Secret),
+    /// By a signed assertion (RFC 7523 §2.2).
+    Certificate {
+        /// PEM file with the certificate.
+        certificate: PathBuf,
+        /// Where its key lies, in PEM.
+        key: Secret,
+    },
+    /// Not at all: it is a public client.
+    None,
+}
+
+/// For whom an account's tokens are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Grant {
+    /// The application itself (RFC 6749 §4.4).
+    Application,
+    /// A user who has logged in by the device code flow (`mailsluice account login`, RFC 8628), or whose refresh token
+    /// was brought along.
+    User {
+        /// Where that refresh token lies.
+        seed: Option<Secret>,
+    },
 }
 
 /// The table's `name`, which is required and no other table's of its kind.

@@ -101,7 +101,10 @@ fn the_reference_explains_every_key() {
         ("[[listener]]", listener::KEYS),
         ("[[client]]", client::KEYS),
         ("[[account]]", account::KEYS),
+        ("[account.oauth]", oauth::KEYS),
         ("[account.caps]", account::CAPS_KEYS),
+        ("[account.connection]", account::CONNECTION_KEYS),
+        ("[account.headers]", headers::KEYS),
     ];
     for (section, keys) in known {
         for key in keys {
@@ -110,7 +113,8 @@ fn the_reference_explains_every_key() {
                     lines[1].section.starts_with(section) && lines[1].text.trim_start_matches('#').starts_with(key);
                 here && lines[1].text.contains('=') && lines[0].text.starts_with("# ")
             });
-            let is_table = *key == "caps" && text.contains("\n[account.caps]");
+            let is_table =
+                text.contains(&format!("\n[account.{key}]")) || text.contains(&format!("\n#[account.{key}]"));
             assert!(explained || is_table, "{section} {key}");
         }
     }
@@ -254,8 +258,9 @@ fn parse_shipped(text: &str) -> Result<Config, ConfigErrors> {
     let mut config = parse(&text, "shipped.toml")?;
     for account in &mut config.accounts {
         if let Destination::Smtp(SmtpEndpoint { login: Some(login), .. }) = &mut account.destination {
-            assert_eq!(login.password, Secret::File(path.clone()));
-            login.password = Secret::File("/etc/mailsluice/m365.password".into());
+            let password = login.password.as_mut().unwrap();
+            assert_eq!(password.secret, Secret::File(path.clone()));
+            password.secret = Secret::File("/etc/mailsluice/m365.password".into());
         }
     }
     Ok(config)

@@ -9,8 +9,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use toml::de::DeValue;
 
+use super::problem::Report;
 use super::table::Wanted;
 use crate::provider::{Cap, caps::Counted};
+use crate::time::{Timestamp, day_begins};
 
 /// A whole number within bounds.
 pub(super) fn number(value: &DeValue<'_>, bounds: RangeInclusive<u32>) -> Result<u32, Wanted> {
@@ -122,6 +124,53 @@ pub(super) fn network(value: &DeValue<'_>) -> Result<IpNet, Wanted> {
         IpNet::V6(v6) if v6.addr().to_ipv4_mapped().is_some() => Err("the network as IPv4 writes it".into()),
         _ => Ok(network),
     }
+}
+
+/// A date, as TOML writes it: 2027-03-01. Means its beginning in UTC.
+pub(super) fn date(value: &DeValue<'_>) -> Result<Timestamp, Wanted> {
+    let date = match value {
+        DeValue::Datetime(toml::value::Datetime { date: Some(date), time: None, .. }) => Some(date),
+        _ => None,
+    };
+    let day = date.and_then(|date| day_begins(date.year, date.month, date.day));
+    day.ok_or_else(|| "a date without quotes, such as 2027-03-01".into())
+}
+
+/// An address on the web: https, or http to this machine alone.
+pub(super) fn web_address(value: &DeValue<'_>) -> Result<String, Wanted> {
+    let text = value.as_str().unwrap_or_default();
+    let fits = oauth2::url::Url::parse(text).is_ok_and(|url| {
+        let local = match url.host() {
+            Some(oauth2::url::Host::Domain(name)) => name == "localhost",
+            Some(oauth2::url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(oauth2::url::Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        };
+        let open = url.username().is_empty() && url.password().is_none();
+        open && url.has_host() && (url.scheme() == "https" || url.scheme() == "http" && local)
+    });
+    if fits {
+        Ok(text.into())
+    } else {
+        Err("an address that begins with https:// (http:// to this machine only)".into())
+    }
+}
+
+/// Certificates are read again when they are used; a file that could never serve is told at once.
+pub(super) fn check_certificates(report: &mut Report<'_>, line: usize, key: &str, path: &Path) {
+    use rustls::pki_types::{CertificateDer, pem::PemObject};
+    let holds_certificates = |pem: &[u8]| {
+        let mut store = rustls::RootCertStore::empty();
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+        let (added, ignored) = store.add_parsable_certificates(certificates.unwrap_or_default());
+        added > 0 && ignored == 0
+    };
+    let found = match std::fs::read(path) {
+        Ok(pem) if holds_certificates(&pem) => return,
+        Ok(_) => format!("no certificate, or a broken one, in {}", path.display()),
+        Err(error) => format!("{}, which cannot be read: {error}", path.display()),
+    };
+    report.add(line, key, found, "a PEM file of certificates");
 }
 
 /// The name of a host in the DNS, or an IP address.

@@ -8,7 +8,10 @@ use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 
-use crate::config::{SmtpEndpoint, TlsMode};
+use crate::config::secret::Secret;
+use crate::config::{Login, Method, Password, PasswordForm, SmtpEndpoint, TlsMode};
+use crate::provider::Mechanism;
+use crate::provider::presets::Keep;
 
 /// What a peer does next.
 #[derive(Clone, Copy, Debug)]
@@ -124,8 +127,21 @@ pub(super) fn endpoint(tls: TlsMode) -> SmtpEndpoint {
         port: 587,
         tls,
         ca_file: None,
+        certificate: None,
         login: None,
         ehlo: "relay.example.com".into(),
+        keep: Keep::default(),
+    }
+}
+
+/// A login with a password.
+pub(super) fn password(username: &str, secret: Secret) -> Login {
+    Login {
+        username: username.into(),
+        password: Some(Password { secret, form: PasswordForm::AsItIs, expires: None }),
+        oauth: None,
+        prefer: Method::OAuth,
+        mechanisms: vec![Mechanism::Plain, Mechanism::Login],
     }
 }
 

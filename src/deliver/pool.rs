@@ -3,11 +3,11 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::ids::{AccountName, LoginKey};
+use crate::provider::presets::Keep;
 use crate::time::Timestamp;
 
 use super::upstream::Upstream;
@@ -24,14 +24,16 @@ pub(super) struct Pooled {
     pub(super) opened: Timestamp,
     pub(super) idle_since: Timestamp,
     pub(super) messages: u32,
+    /// How long it is kept.
+    pub(super) keep: Keep,
 }
 
 impl Pooled {
     fn is_worth_keeping(&self, now: Timestamp) -> bool {
         self.upstream.is_reusable()
-            && self.messages < MESSAGES
-            && now.since(self.opened) < AGE
-            && now.since(self.idle_since) < IDLE
+            && self.messages < self.keep.messages
+            && now.since(self.opened) < self.keep.age
+            && now.since(self.idle_since) < self.keep.idle
     }
 }
 
@@ -141,10 +143,3 @@ pub(super) fn dismiss(retired: Vec<Pooled>) {
         });
     }
 }
-
-/// Amazon cuts connections idle for ten seconds, Microsoft after minutes: mail in a burst finds them open all the same.
-const IDLE: Duration = Duration::from_secs(8);
-/// Microsoft's hosts drop sessions at about twenty minutes, in whatever they are doing.
-const AGE: Duration = Duration::from_secs(5 * 60);
-/// So that no smarthost's own limit on messages of a connection is met.
-const MESSAGES: u32 = 100;

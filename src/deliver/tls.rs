@@ -2,12 +2,12 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -16,6 +16,7 @@ use tokio_rustls::client::TlsStream;
 use super::trouble::{broken, timed_out};
 use crate::config::SmtpEndpoint;
 use crate::schedule::attempt::{Step, Trouble, TroubleKind};
+use crate::web::system_roots;
 
 /// Shakes hands and verifies that the peer is the endpoint's host, by the system's trust anchors and `ca_file`.
 pub(super) async fn handshake<S>(
@@ -75,16 +76,6 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String
         Ok(certificates) => Ok(certificates),
         Err(error) => Err(error.to_string()),
     }
-}
-
-fn system_roots() -> &'static RootCertStore {
-    static ROOTS: OnceLock<RootCertStore> = OnceLock::new();
-    ROOTS.get_or_init(|| {
-        let mut roots = RootCertStore::empty();
-        // Stores hold the odd certificate that cannot be parsed; the others still count.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        roots
-    })
 }
 
 fn failed(error: &io::Error, endpoint: &SmtpEndpoint, peer: &str) -> Trouble {

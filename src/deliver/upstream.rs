@@ -4,7 +4,7 @@
 use secrecy::ExposeSecret as _;
 
 use super::connect::{self, Stream};
-use super::credentials::{Credentials, Mechanism};
+use super::credentials::{Credentials, choose};
 pub use super::extensions::Extensions;
 use super::lettre::{CLOSING, Connection, Parameter, mail, rcpt};
 pub use super::timeouts::Timeouts;
@@ -100,7 +100,7 @@ impl Upstream {
     }
 
     async fn log_in(&mut self, credentials: &Credentials) -> Result<(), Obstacle> {
-        let Some(mechanism) = Mechanism::choose(&self.extensions.auth) else {
+        let Some(mechanism) = choose(&self.extensions.auth) else {
             let offered = match self.extensions.auth.as_slice() {
                 [] => "no login at all".to_owned(),
                 mechanisms => format!("only {}", mechanisms.join(", ")),

@@ -144,7 +144,16 @@ impl Worker {
         let slot = self.shared.pool.slot(&login, account.caps.connections).await;
         let upstream = Upstream::open(endpoint, &self.shared.timeouts).await?;
         let now = self.shared.queue.now();
-        Ok(Pooled { upstream, slot, login, generation: self.generation, opened: now, idle_since: now, messages: 0 })
+        Ok(Pooled {
+            upstream,
+            slot,
+            login,
+            generation: self.generation,
+            opened: now,
+            idle_since: now,
+            messages: 0,
+            keep: endpoint.keep,
+        })
     }
 
     fn give_back(&self, account: &AccountConfig, mut pooled: Pooled) {
@@ -165,8 +174,9 @@ impl Worker {
         let recipients = self.claim.recipients.iter().map(|recipient| recipient.address.clone()).collect();
         let envelope = Envelope { reverse_path: self.claim.reverse_path.clone(), recipients };
         let abilities = Abilities { eight_bit_mime: host.eight_bit_mime, smtp_utf8: host.smtp_utf8, size };
-        let rule = account.sender.clone();
-        let rendering = tokio::task::spawn_blocking(move || render(Letter { content, envelope }, &rule, abilities));
+        let (sender, fields) = (account.sender.clone(), account.fields.clone());
+        let wishes = move |letter| render(letter, &sender, &fields, abilities);
+        let rendering = tokio::task::spawn_blocking(move || wishes(Letter { content, envelope }));
         match rendering.await {
             Ok(rendered) => rendered,
             // The dispatcher sees to workers that panic.

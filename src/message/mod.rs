@@ -3,6 +3,7 @@
 
 mod encoded_word;
 pub mod encoding;
+pub mod fields;
 pub mod header;
 mod header_text;
 mod mailbox;

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 
 use super::encoding::{CannotDowngrade, needs, to_seven_bit};
+use super::fields::FieldRule;
+use super::header::HeaderBlock;
 use super::repair::Repair;
 use super::sender::{SenderRefused, SenderRule, repair};
 use crate::smtp::{Address, Envelope};
@@ -72,16 +74,27 @@ pub enum Unsendable {
 ///
 /// # Errors
 /// Where it cannot go out by this account whatever the provider says.
-pub fn render(letter: Letter, rule: &SenderRule, abilities: Abilities) -> Result<Rendered, Unsendable> {
+pub fn render(
+    letter: Letter,
+    rule: &SenderRule,
+    fields: &FieldRule,
+    abilities: Abilities,
+) -> Result<Rendered, Unsendable> {
     let Letter { content, mut envelope } = letter;
     let repaired = repair(&content, &envelope.reverse_path, rule)?;
     envelope.reverse_path = repaired.reverse_path;
-    let repairs = repaired.repairs;
+    let mut repairs = repaired.repairs;
     let mut content = match repaired.content {
         Cow::Borrowed(_) => None,
         Cow::Owned(changed) => Some(changed),
     }
     .unwrap_or(content);
+    let (mut block, body) = HeaderBlock::split(&content);
+    let changed = fields.apply(&mut block);
+    if !changed.is_empty() {
+        content = block.join(body);
+        repairs.extend(changed);
+    }
     let mut unwritable = Vec::new();
     if !abilities.smtp_utf8 {
         if envelope.reverse_path.address().is_some_and(|address| !address.is_ascii()) {
@@ -122,7 +135,8 @@ mod tests {
     #[test]
     fn a_message_that_needs_nothing_stays_as_it_is() {
         let text = "From: jane@visitor.example\r\n\r\nHi\r\n";
-        let rendered = render(letter(text, &["a@example.com"]), &rule(SenderMode::Keep), ALL).unwrap();
+        let rendered =
+            render(letter(text, &["a@example.com"]), &rule(SenderMode::Keep), &FieldRule::default(), ALL).unwrap();
         assert_eq!(rendered.content, text.as_bytes());
         assert!(!rendered.eight_bit && !rendered.smtp_utf8 && rendered.repairs.is_empty());
     }
@@ -130,16 +144,19 @@ mod tests {
     #[test]
     fn octets_beyond_ascii_are_declared_or_encoded() {
         let text = "From: jane@visitor.example\r\n\r\nGrüße\r\n";
-        assert!(render(letter(text, &["a@b"]), &rule(SenderMode::Keep), ALL).unwrap().eight_bit);
+        assert!(render(letter(text, &["a@b"]), &rule(SenderMode::Keep), &FieldRule::default(), ALL).unwrap().eight_bit);
         let abilities = Abilities { eight_bit_mime: false, ..ALL };
-        let rendered = render(letter(text, &["a@b"]), &rule(SenderMode::Keep), abilities).unwrap();
+        let rendered =
+            render(letter(text, &["a@b"]), &rule(SenderMode::Keep), &FieldRule::default(), abilities).unwrap();
         assert!(rendered.content.is_ascii() && !rendered.eight_bit);
     }
 
     #[test]
     fn recipients_that_cannot_be_written_are_left_out_alone() {
         let abilities = Abilities { smtp_utf8: false, ..ALL };
-        let rendered = render(letter("\r\n", &["jürgen@b", "a@b"]), &rule(SenderMode::Keep), abilities).unwrap();
+        let rendered =
+            render(letter("\r\n", &["jürgen@b", "a@b"]), &rule(SenderMode::Keep), &FieldRule::default(), abilities)
+                .unwrap();
         assert_eq!(rendered.envelope.recipients.len(), 1);
         assert_eq!(rendered.unwritable.len(), 1);
     }
@@ -147,8 +164,12 @@ mod tests {
     #[test]
     fn what_is_too_large_or_not_allowed_is_said_so() {
         let large = "x".repeat(2000);
-        assert!(matches!(render(letter(&large, &["a@b"]), &rule(SenderMode::Keep), ALL), Err(Unsendable::Size { .. })));
-        let refused = render(letter("From: x@y\r\n\r\n", &["a@b"]), &rule(SenderMode::Refuse), ALL);
+        assert!(matches!(
+            render(letter(&large, &["a@b"]), &rule(SenderMode::Keep), &FieldRule::default(), ALL),
+            Err(Unsendable::Size { .. })
+        ));
+        let refused =
+            render(letter("From: x@y\r\n\r\n", &["a@b"]), &rule(SenderMode::Refuse), &FieldRule::default(), ALL);
         assert!(matches!(refused, Err(Unsendable::Sender(_))));
     }
 }

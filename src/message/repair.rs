@@ -1,4 +1,4 @@
-//! What a sender repair changed, as the log tells it.
+//! What a repair changed of a header block, as the log tells it.
 
 use std::fmt;
 
@@ -61,7 +61,22 @@ pub enum Repair {
     },
     /// `Sender:` names the account, since there are several authors.
     SenderAdded,
-    /// A field was removed.
+    /// A field by which a client would have commanded the provider was removed.
+    Removed {
+        /// Its name.
+        name: String,
+    },
+    /// A field of the account was added.
+    Added {
+        /// Its name.
+        name: String,
+    },
+    /// Several fields of a name that may occur once became one.
+    MadeOne {
+        /// Their name.
+        name: &'static str,
+    },
+    /// A sender field was removed.
     Dropped {
         /// Which.
         field: SenderField,
@@ -116,6 +131,9 @@ impl Repair {
             Self::Folded { .. } => "fields_folded",
             Self::SenderAdded => "sender_added",
             Self::ReplyTo { .. } => "reply_to_added",
+            Self::Removed { .. } => "field_removed",
+            Self::Added { .. } => "field_added",
+            Self::MadeOne { .. } => "fields_made_one",
             Self::Dropped { .. } => "sender_dropped",
         }
     }
@@ -132,6 +150,9 @@ impl fmt::Display for Repair {
             Self::SenderAdded => f.write_str("Sender added, since From names several"),
             Self::Folded { field, kept } => write!(f, "several {field} became one, {}", harmless(kept)),
             Self::ReplyTo { to } => write!(f, "Reply-To set to {}", harmless(to)),
+            Self::Removed { name } => write!(f, "{} removed", harmless(name)),
+            Self::Added { name } => write!(f, "{name} added"),
+            Self::MadeOne { name } => write!(f, "several {name} became one"),
             Self::Dropped { field, was } => write!(f, "{field} {} dropped", harmless(was)),
         }
     }

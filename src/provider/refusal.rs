@@ -56,8 +56,8 @@ pub(super) struct Row {
 pub fn meaning(provider: Provider, step: Step, reply: &Reply) -> Meaning {
     let text = reply.text().to_ascii_lowercase();
     let rows = match provider {
-        Provider::Microsoft365 => microsoft365::ROWS,
-        Provider::Smtp | Provider::Directory => &[],
+        Provider::Microsoft365 | Provider::Microsoft365Hve | Provider::Microsoft365Connector => microsoft365::ROWS,
+        Provider::Ses | Provider::Mailjet | Provider::Smtp | Provider::Directory => &[],
     };
     let listed = rows.iter().chain(ANYWHERE).find(|row| {
         (row.codes.is_empty() || row.codes.contains(&reply.code)) && row.words.iter().all(|word| holds(&text, word))
@@ -129,7 +129,7 @@ fn by_step(step: Step, reply: &Reply) -> Meaning {
         }
         // RFC 5321 §3.8: the service closes, whatever was asked.
         _ if reply.code == 421 => (Class::Connect, "The provider's host closes the session for now."),
-        (Step::Resolve | Step::Connect | Step::Greeting | Step::Ehlo | Step::StartTls | Step::Tls, _) => {
+        (Step::Token | Step::Resolve | Step::Connect | Step::Greeting | Step::Ehlo | Step::StartTls | Step::Tls, _) => {
             (Class::Connect, "The provider's host does not open a session: its reply says why.")
         }
         (_, true) => (Class::Wait, "The provider put the message off; it is tried again later."),

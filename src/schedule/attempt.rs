@@ -10,6 +10,8 @@ use crate::smtp::Reply;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
+    /// A token for the login is fetched from the identity provider.
+    Token,
     /// The host's name is looked up.
     Resolve,
     /// A TCP connection is opened.
@@ -40,6 +42,7 @@ impl Step {
     /// The words that logs and lists use.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Token => "token",
             Self::Resolve => "resolve",
             Self::Connect => "connect",
             Self::Greeting => "greeting",
@@ -89,6 +92,8 @@ pub enum TroubleKind {
     HungUp,
     /// The peer said what is not SMTP, or lacks what is required (STARTTLS, a login mechanism we know).
     Protocol,
+    /// The identity provider refused a token; the detail has its reason and what a person can do.
+    TokenRefused,
     /// Something on this machine stood in the way: a secret that cannot be read, a directory that cannot be written.
     Local,
 }

@@ -133,7 +133,7 @@ fn no_session(case: &Case<'_>, obstacle: &Obstacle) -> Verdict {
         Obstacle::Trouble(trouble) => {
             // Who hangs up on a login may be refusing it: passwords are not tried every half minute.
             let kind = match (trouble.step, trouble.kind) {
-                (Step::Auth, TroubleKind::Protocol) => CauseKind::Login,
+                (Step::Auth, TroubleKind::Protocol) | (_, TroubleKind::TokenRefused) => CauseKind::Login,
                 (Step::Auth, TroubleKind::HungUp | TroubleKind::TimedOut) => CauseKind::LoginLater,
                 _ => CauseKind::Connect,
             };

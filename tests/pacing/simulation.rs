@@ -10,7 +10,9 @@ use std::time::Duration;
 use mailsluice::config::{AccountConfig, Config, Destination, OnUncertain, QueueConfig, SmtpEndpoint, TlsMode};
 use mailsluice::deliver::round::{Booked, Round, book, round};
 use mailsluice::ids::{ClientName, LoginKey, MessageId};
+use mailsluice::message::fields::FieldRule;
 use mailsluice::message::sender::{SenderMode, SenderRule};
+use mailsluice::provider::presets::Keep;
 use mailsluice::provider::{Cap, Caps, Counted, Provider};
 use mailsluice::queue::record::{Claim, Fate, NewMessage};
 use mailsluice::queue::sqlite::{Machine, Options, SqliteStore};
@@ -115,11 +117,14 @@ pub(super) fn account(name: &str, host: &str, windows: &[(Counted, u32, u64)], c
             port: 587,
             tls: TlsMode::StartTls,
             ca_file: None,
+            certificate: None,
             login: None,
             ehlo: "relay.example.com".into(),
+            keep: Keep::default(),
         }),
         caps: Caps { windows: windows.collect(), connections, recipients_per_message: 500, message_size: 1 << 20 },
         sender: SenderRule { mode: SenderMode::Keep, from: None, allowed: Vec::new() },
+        fields: FieldRule::default(),
         on_uncertain: OnUncertain::Resend,
     }
 }

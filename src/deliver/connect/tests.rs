@@ -7,10 +7,10 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::config::Login;
+
 use crate::config::secret::Secret;
 use crate::deliver::peer::Act::{Content, Hear, Say};
-use crate::deliver::peer::{Act, Heard, endpoint, play, tls_server};
+use crate::deliver::peer::{Act, Heard, endpoint, password, play, tls_server};
 use crate::deliver::upstream::{BodyKind, Upstream};
 use crate::schedule::attempt::{End, RcptResult};
 use crate::smtp::{Envelope, ReversePath};
@@ -218,7 +218,7 @@ async fn every_address_is_tried_and_small_writes_go_at_once() {
 
 #[test]
 fn a_password_goes_in_plain_text_to_this_machine_only() {
-    let login = Some(Login { username: "tim".into(), password: Secret::Env("PASSWORD".into()) });
+    let login = Some(password("tim", Secret::Env("PASSWORD".into())));
     let with = |tls, login| SmtpEndpoint { login, ..endpoint(tls) };
     let (near, far) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([192, 0, 2, 1]));
     assert!(refuse_plain_text(&with(TlsMode::None, login.clone()), near).is_ok());
@@ -230,7 +230,7 @@ fn a_password_goes_in_plain_text_to_this_machine_only() {
 
 #[tokio::test]
 async fn a_password_that_cannot_be_read_costs_no_connection() {
-    let login = Some(Login { username: "tim".into(), password: Secret::File("/nonexistent/password".into()) });
+    let login = Some(password("tim", Secret::File("/nonexistent/password".into())));
     let endpoint = SmtpEndpoint { host: "host.invalid".into(), login, ..endpoint(TlsMode::StartTls) };
     let Err(Obstacle::Trouble(trouble)) = Upstream::open(&endpoint, &Timeouts::default()).await else { panic!() };
     assert_eq!((trouble.step, trouble.kind), (Step::Auth, TroubleKind::Local));

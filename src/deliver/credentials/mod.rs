@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use self::echo::Hidden;
 use super::trouble::local;
 use crate::config::Login;
+use crate::provider::Mechanism;
 use crate::schedule::attempt::{Step, Trouble};
 
 mod echo;
@@ -18,33 +19,24 @@ pub(super) struct Credentials {
     password: SecretString,
 }
 
-/// The mechanisms we speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mechanism {
-    /// RFC 4616: everything in one line.
-    Plain,
-    /// User name and password, each behind a challenge; never standardised, and all that Microsoft 365 has for
-    /// passwords.
-    Login,
-}
-
-impl Mechanism {
-    /// The best of those offered (names in upper case).
-    pub(super) fn choose(offered: &[String]) -> Option<Self> {
-        let has = |name: &str| offered.iter().any(|mechanism| mechanism == name);
-        match () {
-            () if has("PLAIN") => Some(Self::Plain),
-            () if has("LOGIN") => Some(Self::Login),
-            () => None,
-        }
+/// The best mechanism for a password of those offered (names in upper case).
+pub(super) fn choose(offered: &[String]) -> Option<Mechanism> {
+    let has = |name: &str| offered.iter().any(|mechanism| mechanism == name);
+    match () {
+        () if has("PLAIN") => Some(Mechanism::Plain),
+        () if has("LOGIN") => Some(Mechanism::Login),
+        () => None,
     }
 }
 
 impl Credentials {
     /// Reads the secret of the login, anew each time.
     pub(super) async fn read(login: &Login) -> Result<Self, Trouble> {
-        let Login { username, password } = login.clone();
-        let secret = tokio::task::spawn_blocking(move || password.read()).await;
+        let Login { username, password, .. } = login.clone();
+        let Some(password) = password else {
+            return Err(local(Step::Auth, "the account has no password".into()));
+        };
+        let secret = tokio::task::spawn_blocking(move || password.secret.read()).await;
         match secret {
             Ok(Ok(password)) => Ok(Self { username, password }),
             Ok(Err(error)) => Err(local(Step::Auth, error.to_string())),
@@ -59,6 +51,7 @@ impl Credentials {
             Mechanism::Plain => {
                 vec![format!("AUTH PLAIN {}", STANDARD.encode(format!("\0{}\0{password}", self.username))).into()]
             }
+            Mechanism::Xoauth2 => Vec::new(),
             Mechanism::Login => {
                 vec!["AUTH LOGIN".into(), STANDARD.encode(&self.username).into(), STANDARD.encode(password).into()]
             }
@@ -82,8 +75,7 @@ mod tests {
 
     #[test]
     fn plain_is_preferred_and_microsoft_365_gets_login() {
-        let choose =
-            |offered: &[&str]| Mechanism::choose(&offered.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        let choose = |offered: &[&str]| choose(&offered.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
         assert_eq!(choose(&["LOGIN", "PLAIN"]), Some(Mechanism::Plain));
         assert_eq!(choose(&["LOGIN", "XOAUTH2"]), Some(Mechanism::Login));
         assert_eq!(choose(&["CRAM-MD5", "XOAUTH2"]), None);

@@ -70,7 +70,10 @@ pub(super) fn check(table: &Table<'_>, report: &mut Report<'_>, provider: Provid
     if provider != Provider::Ses {
         refuse(table, report, &["iam_secret", "region"], "no such key here: it belongs to provider = \"ses\"");
     } else if table.has("iam_secret") {
-        table.require(report, "region", REGION);
+        // Without a host it is wanted all the same.
+        if table.has("host") {
+            table.require(report, "region", REGION);
+        }
         if table.has("password") {
             let line = table.line_of(report, "iam_secret");
             report.add(line, &table.path("iam_secret"), "a value beside password", "one of the two");

@@ -13,7 +13,7 @@ use crate::provider::Cap;
 #[test]
 fn every_good_file_loads() {
     let files = files("good");
-    assert_eq!(files.len(), 7);
+    assert_eq!(files.len(), 9);
     for (name, text) in files {
         if let Err(errors) = parse(&text, &name) {
             panic!("{errors}");
@@ -25,7 +25,7 @@ fn every_good_file_loads() {
 #[test]
 fn every_bad_file_is_told_everything_that_is_wrong() {
     let files = files("bad");
-    assert_eq!(files.len(), 19);
+    assert_eq!(files.len(), 20);
     for (name, text) in files {
         let wanted: Vec<String> = text
             .lines()
@@ -75,6 +75,12 @@ fn the_reference_states_the_defaults() {
         "[[listener]]" => key == "address",
         "[[client]]" => matches!(key, "name" | "networks"),
         "[[account]] microsoft365" => matches!(key, "name" | "provider" | "username" | "password"),
+        "[[account]] microsoft365-hve" => matches!(key, "name" | "provider" | "username" | "password"),
+        "[[account]] mailjet" => matches!(key, "name" | "provider" | "username" | "password" | "from"),
+        "[[account]] microsoft365-connector" => matches!(key, "name" | "provider" | "host"),
+        "[[account]] ses" => {
+            matches!(key, "name" | "provider" | "region" | "username" | "iam_secret" | "from")
+        }
         "[[account]] smtp" => matches!(key, "name" | "provider" | "host"),
         "[[account]] directory" => matches!(key, "name" | "provider" | "path"),
         _ => false,
@@ -89,7 +95,7 @@ fn the_reference_states_the_defaults() {
         }
     }
     let default = parse_shipped(&bare).unwrap_or_else(|errors| panic!("{errors}\n{bare}"));
-    assert_eq!(left_out, 39, "{bare}");
+    assert_eq!(left_out, 82, "{bare}");
     assert_eq!(format!("{stated:#?}"), format!("{default:#?}"));
 }
 
@@ -123,6 +129,81 @@ fn the_reference_explains_every_key() {
     }
     let tables: Vec<&str> = known.iter().map(|(section, _)| section.trim_matches(['[', ']'])).collect();
     assert!(file::KEYS.iter().all(|key| tables.contains(key)));
+}
+
+/// The account of this name in a good file.
+fn account(file: &str, name: &str) -> AccountConfig {
+    let text = fs::read_to_string(data().join("good").join(file)).unwrap();
+    let config = parse(&text, file).unwrap_or_else(|errors| panic!("{errors}"));
+    config.accounts.into_iter().find(|account| account.name.as_str() == name).unwrap()
+}
+
+fn endpoint(account: &AccountConfig) -> &SmtpEndpoint {
+    let Destination::Smtp(endpoint) = &account.destination else { panic!("{account:?}") };
+    endpoint
+}
+
+#[test]
+fn tokens_come_from_where_issuer_and_tenant_say() {
+    let login = |name: &str| endpoint(&account("oauth.toml", name)).login.clone().unwrap();
+    let oauth = |name: &str| login(name).oauth.unwrap();
+    let at = |host: &str, tenant: &str, end: &str| format!("https://{host}/{tenant}/oauth2/v2.0/{end}");
+    let (public, contoso) = ("login.microsoftonline.com", "contoso.onmicrosoft.com");
+
+    let secret = oauth("secret");
+    assert_eq!((secret.token_url, secret.grant), (at(public, contoso, "token"), Grant::Application));
+    assert_eq!(secret.scope, "https://outlook.office365.com/.default");
+    assert_eq!(secret.expires.unwrap().to_string(), "2027-03-01T00:00:00.000Z");
+    let both = login("secret");
+    assert_eq!((both.prefer, both.mechanisms), (Method::Password, vec![Mechanism::Xoauth2, Mechanism::Login]));
+    assert_eq!(both.password.unwrap().expires.unwrap().to_string(), "2026-12-31T00:00:00.000Z");
+
+    let certificate = oauth("certificate");
+    let tenant = "00000000-0000-0000-0000-000000000009";
+    assert_eq!(certificate.token_url, at("login.microsoftonline.us", tenant, "token"));
+    assert!(matches!(certificate.proof, ClientProof::Certificate { .. }) && certificate.grant == Grant::Application);
+
+    let device = oauth("device");
+    assert_eq!((device.device_url, device.grant), (at(public, contoso, "devicecode"), Grant::User { seed: None }));
+    assert_eq!(device.scope, "https://outlook.office.com/SMTP.Send offline_access");
+
+    let own = oauth("own");
+    assert_eq!(
+        (own.device_url.as_str(), own.scope.as_str()),
+        ("http://127.0.0.1:8080/t/oauth2/v2.0/devicecode", "mail")
+    );
+
+    let google = oauth("google");
+    assert_eq!(
+        (google.token_url.as_str(), google.scope.as_str()),
+        ("https://oauth2.googleapis.com/token", "https://mail.google.com/")
+    );
+    assert!(matches!((google.proof, google.grant), (ClientProof::Secret(_), Grant::User { seed: Some(_) })));
+}
+
+#[test]
+fn providers_set_what_the_file_does_not() {
+    let connector = account("providers.toml", "connector");
+    assert_eq!((endpoint(&connector).port, endpoint(&connector).tls), (25, TlsMode::StartTls));
+    assert!(endpoint(&connector).login.is_none() && endpoint(&connector).certificate.is_some());
+
+    let ses = account("providers.toml", "ses");
+    assert_eq!((endpoint(&ses).host.as_str(), endpoint(&ses).port), ("email-smtp.eu-central-1.amazonaws.com", 465));
+    let password = endpoint(&ses).login.clone().unwrap().password.unwrap();
+    assert_eq!(password.form, PasswordForm::SesIam { region: "eu-central-1".into() });
+    assert_eq!(ses.caps.windows.iter().map(Cap::to_string).collect::<Vec<_>>(), ["14/s", "50000/24h"]);
+    assert_eq!(ses.fields.repeated, crate::provider::presets::RepeatedFields::Folded);
+    let shown = |patterns: &[crate::message::fields::FieldPattern]| patterns[0].to_string();
+    assert_eq!(
+        (shown(&ses.fields.removed), shown(&ses.fields.allowed)),
+        ("X-SES-*".into(), "X-SES-MESSAGE-TAGS".into())
+    );
+    assert_eq!(ses.fields.added[0].value, "main");
+
+    let mailjet = account("providers.toml", "mailjet");
+    let keep = Keep { messages: 10, age: Duration::from_secs(60), idle: Duration::from_secs(2) };
+    assert_eq!(endpoint(&mailjet).keep, keep);
+    assert_eq!(endpoint(&mailjet).login.clone().unwrap().mechanisms, [Mechanism::Plain]);
 }
 
 #[test]
@@ -226,11 +307,13 @@ fn sections(text: &str) -> Vec<Line<'_>> {
     let mut section = String::new();
     let mut read = Vec::new();
     for (at, text) in lines.iter().enumerate() {
-        if text.starts_with('[') {
+        // A table that is absent unless it is written stands there behind a "#".
+        let header = text.strip_prefix('#').filter(|rest| rest.starts_with('[')).unwrap_or(text);
+        if header.starts_with('[') {
             let provider = lines[at..].iter().find_map(|line| line.strip_prefix("provider = "));
             let provider =
                 provider.filter(|_| *text == "[[account]]").map(|word| format!(" {}", word.trim_matches('"')));
-            section = format!("{text}{}", provider.unwrap_or_default());
+            section = format!("{header}{}", provider.unwrap_or_default());
         }
         let live = !text.starts_with(['#', '[']);
         let key = text.split_once(" = ").filter(|_| live).map(|(key, _)| key);

@@ -126,12 +126,13 @@ impl FromStr for FieldPattern {
 impl FromStr for AddedField {
     type Err = NotAField;
 
-    /// `Name: value`; not a field that says who sends or who receives, which are the envelope's and the sender repair's.
+    /// `Name: value`; not one of those that a message has anyway.
     fn from_str(text: &str) -> Result<Self, NotAField> {
         let (name, value) = text.split_once(':').ok_or(NotAField)?;
         let (name, value) = (name.trim_end(), value.trim());
         let plain = value.bytes().all(|b| matches!(b, b' '..=b'~')) && !value.is_empty();
-        if !is_name(name) || !plain || text.len() > LONGEST || SINGLE.iter().any(|own| own.eq_ignore_ascii_case(name)) {
+        let reserved = SINGLE.iter().chain(&WHO).any(|own| own.eq_ignore_ascii_case(name));
+        if !is_name(name) || !plain || text.len() > LONGEST || reserved {
             return Err(NotAField);
         }
         Ok(Self { name: name.into(), value: value.into() })
@@ -172,5 +173,73 @@ const SINGLE: [&str; 13] = [
     "Content-Transfer-Encoding",
     "Content-Disposition",
 ];
-/// Of these, those that hold lists of addresses.
+/// Fields that say who sends and who receives: they are the envelope's and the sender repair's.
+const WHO: [&str; 5] = ["From", "Sender", "Bcc", "Received", "DKIM-Signature"];
+/// Of [`SINGLE`], those that hold lists of addresses.
 const ADDRESS_LISTS: [&str; 3] = ["To", "Cc", "Reply-To"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(removed: &[&str], allowed: &[&str], added: &[&str], repeated: RepeatedFields) -> FieldRule {
+        let patterns = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+        let added = added.iter().map(|text| text.parse().unwrap()).collect();
+        FieldRule { removed: patterns(removed), allowed: patterns(allowed), added, repeated }
+    }
+
+    fn applied(rule: &FieldRule, header: &str) -> (String, Vec<String>) {
+        let (mut block, body) = HeaderBlock::split(header.as_bytes());
+        let repairs = rule.apply(&mut block).iter().map(ToString::to_string).collect();
+        (String::from_utf8(block.join(body)).unwrap(), repairs)
+    }
+
+    #[test]
+    fn commands_to_the_provider_go_unless_they_are_allowed() {
+        let rule = rule(&["X-SES-*", "X-SMTPAPI"], &["x-ses-message-tags"], &[], RepeatedFields::Kept);
+        let header = "X-SES-SOURCE-ARN: a\r\n\tb\r\nSubject: x\r\nx-ses-Message-Tags: t=1\r\nX-SmtpApi: {}\r\nX-SE: y\r\n\r\nX-SES-Z: body\r\n";
+        let (content, repairs) = applied(&rule, header);
+        assert_eq!(content, "Subject: x\r\nx-ses-Message-Tags: t=1\r\nX-SE: y\r\n\r\nX-SES-Z: body\r\n");
+        assert_eq!(repairs, ["X-SES-SOURCE-ARN removed", "X-SmtpApi removed"]);
+    }
+
+    #[test]
+    fn the_fields_of_the_account_take_the_place_of_the_clients() {
+        let rule = rule(&["X-MJ-*"], &["X-MJ-*"], &["X-MJ-CustomID: relay 1"], RepeatedFields::Kept);
+        let (content, repairs) = applied(&rule, "x-mj-customid: mine\r\nSubject: x\r\n\r\n");
+        assert_eq!(content, "Subject: x\r\nX-MJ-CustomID: relay 1\r\n\r\n");
+        assert_eq!(repairs, ["x-mj-customid removed", "X-MJ-CustomID added"]);
+    }
+
+    #[test]
+    fn of_what_may_occur_once_one_is_left_and_no_recipient_is_lost() {
+        let rule = rule(&[], &[], &[], RepeatedFields::Folded);
+        let header = "To: a@x\r\nSubject: one\r\nTo:\r\nto: B <b@x>,\r\n c@x\r\nSubject: two\r\nReceived: 1\r\nReceived: 2\r\n\r\nbody";
+        let (content, repairs) = applied(&rule, header);
+        assert_eq!(content, "To: a@x, B <b@x>, c@x\r\nSubject: one\r\nReceived: 1\r\nReceived: 2\r\n\r\nbody");
+        assert_eq!(repairs, ["several Subject became one", "several To became one"]);
+    }
+
+    #[test]
+    fn what_nothing_is_wanted_of_stays_octet_for_octet() {
+        let header = "Subject:one\nSubject: two\r\nX-SES-A: ü\r\nno header";
+        for repeated in [RepeatedFields::Kept, RepeatedFields::Folded] {
+            let rule = rule(&["X-MJ-*"], &[], &[], repeated);
+            let once = header.replacen("Subject: two\r\n", "", 1);
+            assert_eq!(applied(&rule, &once).0, once);
+        }
+        assert_eq!(applied(&FieldRule::default(), header).0, header);
+    }
+
+    #[test]
+    fn who_sends_and_who_receives_is_not_added_by_rule() {
+        for text in
+            ["To: a@b", "subject: x", "X", "X: ", ": x", "X Y: z", "X: ü", "X: a\r\nBcc: b@c", "From: a@b", "Bcc: a@b"]
+        {
+            assert!(text.parse::<AddedField>().is_err(), "{text}");
+        }
+        for text in ["", "*", "X-*-Y", "X:", "X Y", "ü"] {
+            assert!(text.parse::<FieldPattern>().is_err(), "{text}");
+        }
+    }
+}

@@ -65,10 +65,10 @@ impl Secret {
             }
         };
         let text = String::from_utf8(bytes)
-            .map_err(|_| refused(format!("bytes that are not UTF-8 in {place}"), "a password in UTF-8"))?;
+            .map_err(|_| refused(format!("bytes that are not UTF-8 in {place}"), "a secret in UTF-8"))?;
         let text = without_decoration(text);
         if text.is_empty() {
-            return Err(refused(format!("nothing in {place}"), "a password"));
+            return Err(refused(format!("nothing in {place}"), "a secret"));
         }
         Ok(SecretString::from(text))
     }
@@ -104,25 +104,25 @@ fn without_decoration(mut text: String) -> String {
 fn read_file(path: &Path, credentials: Option<&Path>) -> Result<Vec<u8>, SecretError> {
     let shown = path.display();
     let broken = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => refused(format!("no file {shown}"), "a file that holds the password"),
+        io::ErrorKind::NotFound => refused(format!("no file {shown}"), "a file that holds the secret"),
         io::ErrorKind::PermissionDenied => refused(
             format!("file {shown}, which user {} may not read", effective_user()),
             format!("a file of this user's own: {}", take_over(path)),
         ),
-        _ => refused(format!("file {shown}, which cannot be read: {error}"), "a file that holds the password"),
+        _ => refused(format!("file {shown}, which cannot be read: {error}"), "a file that holds the secret"),
     };
     // Without O_NONBLOCK, opening a FIFO would wait for its writer.
     let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(broken)?;
     let metadata = file.metadata().map_err(broken)?;
     if !metadata.is_file() {
-        return Err(refused(format!("{shown}, which is no regular file"), "a file that holds the password"));
+        return Err(refused(format!("{shown}, which is no regular file"), "a file that holds the secret"));
     }
     if !is_under_secrets(path, credentials) {
         check_readers(path, &metadata)?;
     }
     read_limited(&file).map_err(broken)?.ok_or_else(|| {
-        refused(format!("file {shown}, longer than {} KiB", MAX_OCTETS >> 10), "a file that holds the password alone")
+        refused(format!("file {shown}, longer than {} KiB", MAX_OCTETS >> 10), "a file that holds the secret alone")
     })
 }
 

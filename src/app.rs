@@ -18,6 +18,7 @@ use crate::control::desk::Desk;
 use crate::control::server::ControlServer;
 use crate::control::socket_path;
 use crate::deliver::dispatcher::Dispatcher;
+use crate::deliver::mended;
 use crate::ids::{AccountName, MessageId};
 use crate::intake::Intake;
 use crate::observe::Observer;
@@ -29,6 +30,7 @@ use crate::receive::{BindError, Listener, Settings, Shutdown, Stopper};
 use crate::route;
 use crate::schedule::cap::horizon;
 use crate::time::{Clock, MonotonicClock, wall_clock};
+use crate::tokens::{Logins, keeper};
 
 /// Why the daemon did not start, or stopped on its own.
 #[derive(Debug, thiserror::Error)]
@@ -161,17 +163,34 @@ impl App {
         queue
             .write(Urgency::Work, move |store, now| tend_clock(store, &route::DEFAULT.into(), accounts.iter(), now))
             .await?;
+        let logins = Arc::new(Logins::beside(&config.borrow().queue.path, Arc::clone(&clock), Arc::clone(&observer)));
         let desk = Desk {
             queue: queue.clone(),
             observer: Arc::clone(&observer),
             config: config.subscribe(),
             wake: Arc::clone(&wake),
+            logins: Arc::clone(&logins),
             resident: true,
         };
         let control = tokio::spawn(control.serve(Arc::new(desk)));
         let housekeeping = tokio::spawn(keep_house(queue.clone(), config.subscribe()));
         let (stop_dispatcher, stopping) = watch::channel(false);
-        let dispatcher = Dispatcher::new(queue.clone(), Arc::clone(&observer), config.subscribe(), Arc::clone(&wake));
+        let keeping = tokio::spawn(keeper::keep(Arc::clone(&logins), config.subscribe()));
+        let watching = mended::watch(
+            queue.clone(),
+            Arc::clone(&observer),
+            Arc::clone(&logins),
+            config.subscribe(),
+            Arc::clone(&wake),
+        );
+        let watching = tokio::spawn(watching);
+        let dispatcher = Dispatcher::new(
+            queue.clone(),
+            Arc::clone(&observer),
+            config.subscribe(),
+            Arc::clone(&wake),
+            Arc::clone(&logins),
+        );
         let mut dispatcher = tokio::spawn(dispatcher.run(stopping, GRACE));
         let mut listeners = Listeners {
             intake,
@@ -195,7 +214,10 @@ impl App {
                         observer.stopping(&format!("{name} received; what is under way has {} s to end", GRACE.as_secs()));
                         break None;
                     }
-                    Signal::Reload => reload(file.as_deref(), &config, &mut listeners, &observer),
+                    Signal::Reload => {
+                        reload(file.as_deref(), &config, &mut listeners, &observer);
+                        config.borrow().account_names().for_each(|account| logins.forgive(account));
+                    }
                 },
                 failure = queue.failed() => break Some(broke(&observer, "queue_failed", failure)),
                 ended = &mut dispatcher => {
@@ -217,7 +239,7 @@ impl App {
         let _ = tokio::time::timeout(grace + PARTING, ended).await;
         control.abort();
         let _ = control.await;
-        housekeeping.abort();
+        [housekeeping, keeping, watching].iter().for_each(tokio::task::JoinHandle::abort);
         failure.map_or(Ok(()), |failure| Err(failure.into()))
     }
 }

@@ -8,6 +8,7 @@ mod clock;
 mod commands;
 mod crash;
 mod memory;
+mod oauth;
 mod pacing;
 mod pacing_wire;
 mod postfix;

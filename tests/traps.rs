@@ -67,10 +67,8 @@ fn effect(fault: Fault) -> Option<Effect> {
         | Fault::TokenGrantRevoked
         | Fault::TokenMfa
         | Fault::TokenConditionalAccess
-        | Fault::TokenNoConsent
-        | Fault::TokenThrottled
-        | Fault::TokenUnavailable
-        | Fault::TokenCut => Paused("login"),
+        | Fault::TokenNoConsent => Paused("login"),
+        Fault::TokenThrottled | Fault::TokenUnavailable | Fault::TokenCut => Paused("connect"),
         Fault::MailboxFull
         | Fault::MailboxFullOld
         | Fault::BadOutboundSender

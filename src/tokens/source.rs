@@ -119,23 +119,16 @@ impl Source {
 
     /// Asks anew at the next opportunity: something was mended.
     pub(super) fn begin_anew(&self) {
+        self.forgive();
         let mut state = locked(&self.state);
         state.token = None;
-        if let Some(failed) = &mut state.failed
-            && failed.denied.retry_after.is_none()
-        {
-            failed.at = Timestamp::EPOCH;
-        }
         state.read = Some(Fingerprint::of_oauth(&self.oauth));
     }
 
-    /// Forgets a refusal, so that the next who needs a token asks again.
+    /// Lets the next who needs a token ask again, whatever was said the last time: a person wants it so.
     pub(super) fn forgive(&self) {
-        let mut state = locked(&self.state);
-        if let Some(failed) = &mut state.failed
-            && failed.denied.retry_after.is_none()
-        {
-            failed.at = Timestamp::EPOCH;
+        if let Some(failed) = &mut locked(&self.state).failed {
+            (failed.at, failed.denied.retry_after) = (Timestamp::EPOCH, None);
         }
     }
 

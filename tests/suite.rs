@@ -7,6 +7,7 @@ mod clients;
 mod clock;
 mod commands;
 mod crash;
+mod dialogues;
 mod memory;
 mod oauth;
 mod pacing;

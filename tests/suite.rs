@@ -8,6 +8,7 @@ mod clock;
 mod commands;
 mod crash;
 mod dialogues;
+mod history;
 mod memory;
 mod oauth;
 mod pacing;

@@ -24,9 +24,8 @@ use crate::observe::Observer;
 use crate::observe::fate::{Next, Uncertain};
 use crate::queue::record::Reclaimed;
 use crate::queue::sqlite::{Machine, Options, SqliteStore};
-use crate::queue::{OpenError, Queue, QueueReader, QueueStore, StoreError, Urgency, tend_clock};
+use crate::queue::{OpenError, Queue, QueueReader, QueueStore, StoreError, Urgency, tend_clocks};
 use crate::receive::{BindError, Listener, Settings, Shutdown, Stopper};
-use crate::route;
 use crate::schedule::cap::horizon;
 use crate::time::{Clock, MonotonicClock, wall_clock};
 
@@ -158,9 +157,7 @@ impl App {
 
         warn_of_clock(&observer, clock.as_ref());
         let accounts: Vec<AccountName> = config.borrow().account_names().cloned().collect();
-        queue
-            .write(Urgency::Work, move |store, now| tend_clock(store, &route::DEFAULT.into(), accounts.iter(), now))
-            .await?;
+        queue.write(Urgency::Work, move |store, now| tend_clocks(store, accounts.iter(), now)).await?;
         let desk = Desk {
             queue: queue.clone(),
             observer: Arc::clone(&observer),

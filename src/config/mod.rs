@@ -256,7 +256,7 @@ mod tests;
 
 impl Config {
     /// The names of the accounts, the preferred first.
-    pub fn account_names(&self) -> impl Iterator<Item = &AccountName> {
+    pub fn account_names(&self) -> impl Iterator<Item = &AccountName> + Clone {
         self.accounts.iter().map(|account| &account.name)
     }
 

@@ -3,10 +3,10 @@
 use rusqlite::Connection;
 
 /// The version of the tables, in `user_version`.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 /// Each brings the tables from the version of its index to the next.
-const MIGRATIONS: &[&str] = &[V1];
+const MIGRATIONS: &[&str] = &[V1, TELLING];
 
 /// Brings the tables to [`VERSION`]; the caller has made sure that they are not newer.
 pub(super) fn migrate(connection: &mut Connection, found: i64) -> rusqlite::Result<()> {
@@ -123,5 +123,18 @@ CREATE TABLE route_clock (
     route TEXT PRIMARY KEY,
     stopped INTEGER NOT NULL,     -- how long it has been stopped in all, microseconds
     since INTEGER                 -- when it was stopped; NULL: it runs
+) WITHOUT ROWID;
+";
+
+/// What must be told to people, and what is known of it.
+const TELLING: &str = "
+CREATE TABLE report (
+    message INTEGER PRIMARY KEY REFERENCES message (id), -- of which a recipient has failed, and nobody was told
+    failed INTEGER NOT NULL
+);
+
+CREATE TABLE kept (
+    name TEXT PRIMARY KEY,
+    text TEXT NOT NULL            -- JSON
 ) WITHOUT ROWID;
 ";

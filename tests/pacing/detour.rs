@@ -1,5 +1,6 @@
 //! Mail about an account in trouble, on the route that avoids it.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use mailsluice::ids::{AccountName, MessageId, RouteName};
@@ -8,7 +9,7 @@ use mailsluice::route::Priority::{High, Normal};
 use mailsluice::route::avoiding;
 use mailsluice::schedule::lane::Standing;
 
-use super::manners::{ANSWERS_IN, Ending, always};
+use super::manners::{ANSWERS_IN, Ending, LATER};
 use super::simulation::{Conduct, Simulation, account};
 use super::{HOUR, MINUTE, WALL};
 
@@ -71,9 +72,13 @@ fn with_a_single_account_an_alarm_about_it_waits_and_leaves_once_it_is_open_agai
     // Longer than anything may be put off: time in which its route is stopped does not age it.
     relay.run(8 * HOUR);
     assert_eq!(relay.count(Fate::Waiting), 2);
-    relay.provider = always(Ending::Accepted);
+    let mut first_of = HashSet::new();
+    relay.provider = Box::new(move |claim| {
+        let ending = if first_of.insert(claim.message) { LATER } else { Ending::Accepted };
+        ending.after(claim, ANSWERS_IN, ANSWERS_IN)
+    });
     relay.resume();
-    relay.run(MINUTE);
+    relay.run(5 * MINUTE);
     assert_eq!(relay.count(Fate::Delivered), 2);
     assert_eq!(tried(&relay, alarm).last(), Some(&"m365"));
 }
@@ -84,4 +89,5 @@ fn where_the_account_is_gone_its_route_is_the_order_of_the_file() {
     let alarm = relay.accept_on(around("gone"), "mailsluice", High, 1);
     relay.run(MINUTE);
     assert_eq!(tried(&relay, alarm), ["m365"]);
+    assert_eq!(relay.count(Fate::Delivered), 1);
 }

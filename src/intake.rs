@@ -270,7 +270,14 @@ mod tests {
             chunks: 0,
             size: 0,
         };
-        let config = |accounts| Config { queue: QueueConfig::default(), listeners: vec![], clients: vec![], accounts };
+        let config = |accounts| Config {
+            queue: QueueConfig::default(),
+            listeners: vec![],
+            clients: vec![],
+            accounts,
+            alarms: Default::default(),
+            reports: Default::default(),
+        };
         let refused = SenderRefused::Header { field: SenderField::From, text: "jane@x.org".into() };
         let allowed = vec!["webmaster@example.com".parse().unwrap()];
         assert_eq!(

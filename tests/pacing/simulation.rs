@@ -143,7 +143,14 @@ impl Simulation {
             max_age: Duration::from_secs(5 * 86_400),
             ephemeral: true,
         };
-        let config = Config { queue, listeners: Vec::new(), clients: Vec::new(), accounts };
+        let config = Config {
+            queue,
+            listeners: Vec::new(),
+            clients: Vec::new(),
+            accounts,
+            alarms: Default::default(),
+            reports: Default::default(),
+        };
         let mut simulation = Self {
             config,
             truth: Timestamp::from_secs(1_800_000_000),

@@ -5,7 +5,7 @@
 //! | floor | modules | may use |
 //! |---|---|---|
 //! | 0 words | [`smtp`], [`ids`], [`time`] | std |
-//! | 1 rules | [`session`], [`message`], [`route`], [`provider`], [`schedule`] | floor 0; no tokio, clock, randomness, logging |
+//! | 1 rules | [`session`], [`message`], [`route`], [`provider`], [`schedule`], [`alarm`] | floor 0; no tokio, clock, randomness, logging |
 //! | 2 stores and settings | [`config`], [`queue`], [`observe`], [`web`] | floors 0 and 1 |
 //! | 3 the door into the queue | [`intake`] | floors 0 to 2 |
 //! | 4 drivers | [`receive`], [`deliver`], [`sandbox`], [`control`] | floors 0 to 3, not each other |
@@ -15,6 +15,7 @@ pub mod ids;
 pub mod smtp;
 pub mod time;
 
+pub mod alarm;
 pub mod message;
 pub mod provider;
 pub mod route;

@@ -1,6 +1,6 @@
 //! Builds every part from the configuration, starts it, and stops it in order.
 //!
-//! Start: queue, listeners, control socket, dispatcher; then readiness is told. Stop: listeners, sessions and transactions
+//! Start: queue, listeners, control socket, dispatcher, notifier; then readiness is told. Stop: listeners, sessions and transactions
 //! under way (for [`GRACE`] at most), then the queue.
 
 use std::collections::BTreeMap;
@@ -20,6 +20,7 @@ use crate::control::socket_path;
 use crate::deliver::dispatcher::Dispatcher;
 use crate::ids::{AccountName, MessageId};
 use crate::intake::Intake;
+use crate::notify::Notifier;
 use crate::observe::Observer;
 use crate::observe::fate::{Next, Uncertain};
 use crate::queue::record::Reclaimed;
@@ -170,6 +171,9 @@ impl App {
         let (stop_dispatcher, stopping) = watch::channel(false);
         let dispatcher = Dispatcher::new(queue.clone(), Arc::clone(&observer), config.subscribe(), Arc::clone(&wake));
         let mut dispatcher = tokio::spawn(dispatcher.run(stopping, GRACE));
+        let notifier =
+            Notifier::new(queue.clone(), Arc::clone(&observer), Arc::clone(&intake), config.subscribe()).await?;
+        let notifier = tokio::spawn(notifier.run(stop_dispatcher.subscribe()));
         let mut listeners = Listeners {
             intake,
             observer: Arc::clone(&observer),
@@ -210,6 +214,7 @@ impl App {
             if !dispatcher.is_finished() {
                 let _ = dispatcher.await;
             }
+            let _ = notifier.await;
         };
         let _ = tokio::time::timeout(grace + PARTING, ended).await;
         control.abort();

@@ -8,7 +8,7 @@
 //! | 1 rules | [`session`], [`message`], [`route`], [`provider`], [`schedule`], [`alarm`] | floor 0; no tokio, clock, randomness, logging |
 //! | 2 stores and settings | [`config`], [`queue`], [`observe`], [`web`] | floors 0 and 1 |
 //! | 3 the door into the queue | [`intake`] | floors 0 to 2 |
-//! | 4 drivers | [`receive`], [`deliver`], [`sandbox`], [`control`] | floors 0 to 3, not each other |
+//! | 4 drivers | [`receive`], [`deliver`], [`sandbox`], [`control`], [`notify`] | floors 0 to 3, not each other |
 //! | 5 assembly | [`app`], [`cli`] | everything |
 
 pub mod ids;
@@ -31,6 +31,7 @@ pub mod intake;
 
 pub mod control;
 pub mod deliver;
+pub mod notify;
 pub mod receive;
 pub mod sandbox;
 

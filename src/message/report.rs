@@ -6,7 +6,7 @@ use super::header::{Field, HeaderBlock};
 use super::letter::{Letterhead, letter, text_part};
 use super::transfer::quoted_printable;
 use crate::ids::MessageId;
-use crate::smtp::{Address, EnhancedStatus, ReversePath};
+use crate::smtp::{EnhancedStatus, ReversePath};
 
 /// A message that has failed for some of its recipients.
 #[derive(Clone, Debug, PartialEq, Eq)]

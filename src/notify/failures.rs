@@ -21,6 +21,8 @@ use crate::time::{Timestamp, header_date, wall_clock};
 #[derive(Debug)]
 pub(super) struct Failures {
     storm: Storm,
+    /// `storm` as it was kept last.
+    kept: String,
     /// Of which a report is to be written.
     due: BTreeSet<MessageId>,
 }
@@ -28,7 +30,8 @@ pub(super) struct Failures {
 impl Failures {
     /// As the queue has kept it.
     pub(super) fn new(kept: Option<&str>) -> Self {
-        Self { storm: kept.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(), due: BTreeSet::new() }
+        let kept = kept.unwrap_or_default().to_owned();
+        Self { storm: serde_json::from_str(&kept).unwrap_or_default(), kept, due: BTreeSet::new() }
     }
 }
 
@@ -58,7 +61,10 @@ impl Notifier {
             let now = self.queue.now();
             let count = match self.failures.storm.next(self.failures.due.len(), now) {
                 Say::Nothing => return Ok(None),
-                Say::Wait(until) => return Ok(Some(until)),
+                Say::Wait(until) => {
+                    self.keep_storm().await?;
+                    return Ok(Some(until));
+                }
                 Say::One => 1,
                 Say::Together => self.failures.due.len(),
             };
@@ -71,6 +77,19 @@ impl Notifier {
                 return Ok(None);
             }
         }
+    }
+
+    /// A process that starts in the middle of a storm goes on with it.
+    async fn keep_storm(&mut self) -> Result<(), StoreError> {
+        let text = serde_json::to_string(&self.failures.storm).unwrap_or_default();
+        if text != self.failures.kept {
+            let keep = text.clone();
+            let work = move |store: &mut dyn QueueStore, _| store.keep(REPORTS, &keep);
+            if unless_full(self.queue.write(Urgency::Work, work).await)?.is_some() {
+                self.failures.kept = text;
+            }
+        }
+        Ok(())
     }
 
     /// Whether anyone wants to know of it: nothing is reported about reports, about mail of machines that say so, or where
@@ -127,10 +146,10 @@ impl Notifier {
         let mut storm = self.failures.storm.clone();
         storm.told(messages.len(), now);
         let kept = serde_json::to_string(&storm).unwrap_or_default();
-        let told = messages.clone();
+        let (told, keep) = (messages.clone(), kept.clone());
         let tell = move |store: &mut dyn QueueStore| {
             store.reported(&told)?;
-            store.keep(REPORTS, &kept)
+            store.keep(REPORTS, &keep)
         };
         let done = match mail {
             Some(mail) => self.intake.post(mail, move |store, _| tell(store)).await.map(|_| ()),
@@ -139,7 +158,7 @@ impl Notifier {
         if unless_full(done)?.is_none() {
             return Ok(false);
         }
-        self.failures.storm = storm;
+        (self.failures.storm, self.failures.kept) = (storm, kept);
         self.failures.due.retain(|message| !messages.contains(message));
         Ok(true)
     }

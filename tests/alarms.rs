@@ -126,9 +126,12 @@ async fn the_preferred_account_is_in_trouble_and_everybody_hears_of_it_by_other_
     assert_eq!((mail.from.as_str(), mail.field("Auto-Submitted")), ("b@example.com", "auto-generated"));
     assert!(mail.field("From").contains("<b@example.com>"), "{}", mail.header);
     assert!(mail.fields("Date").len() == 1 && mail.fields("Message-ID").len() == 1, "{}", mail.header);
-    let accepted = daemon.wait_for("acceptance", |line| line["event"] == "accepted" && line["client"] == "mailsluice");
+    let about_b = |line: &Value| line["event"] == "accepted" && line["from"] == "b@example.com";
+    let accepted = daemon.wait_for("acceptance", about_b);
     let delivered = |line: &Value| line["event"] == "delivered" && line["queue_id"] == accepted["queue_id"];
     assert_eq!(daemon.wait_for("delivery", delivered)["account"], "b");
+    let shown = setting.site.json(&["queue", "show", accepted["queue_id"].as_str().unwrap(), "--json"]);
+    assert_eq!((&shown["route"], &shown["priority"]), (&"avoiding:a".into(), &"high".into()), "{shown}");
 
     setting.mend("a");
     let over =

@@ -3,6 +3,7 @@
 
 mod detour;
 mod manners;
+mod probes;
 mod simulation;
 mod storms;
 mod windows;

@@ -54,24 +54,6 @@ fn a_queue_of_a_newer_version_is_left_alone() {
 }
 
 #[test]
-fn a_queue_of_an_older_version_is_brought_up_with_all_its_mail() {
-    let folder = tempfile::tempdir().unwrap();
-    let options = options(&folder);
-    let mut store = SqliteStore::open(options.clone()).unwrap();
-    write(&mut store, |store| store.enqueue(&mail(1, &["a"]), NOW));
-    drop(store);
-    let known: i64 = pragma(&options.path, "user_version");
-    let tables = "DROP TABLE report; DROP TABLE kept;";
-    Connection::open(&options.path).unwrap().execute_batch(tables).unwrap();
-    set_version(&options.path, 1);
-    let mut store = SqliteStore::open(options.clone()).unwrap();
-    assert_eq!(pragma::<i64>(&options.path, "user_version"), known);
-    write(&mut store, |store| store.keep("alarms", "{}"));
-    assert_eq!(write(&mut store, |store| store.due_reports(1)), []);
-    assert!(store.reader().unwrap().show(MessageId(1), NOW).unwrap().is_some());
-}
-
-#[test]
 fn a_second_opener_is_told_who_has_the_queue() {
     let folder = tempfile::tempdir().unwrap();
     let first = SqliteStore::open(options(&folder)).unwrap();

@@ -14,12 +14,14 @@ use mailsluice::queue::record::{ClaimRequest, Settlement};
 use mailsluice::queue::{Queue, QueueStore, Urgency};
 use mailsluice::route::Priority;
 use mailsluice::sandbox::{Fault, FaultRule};
+use mailsluice::schedule::attempt::Step;
 use mailsluice::schedule::verdict::{Charge, Outcome};
 use mailsluice::smtp::{Envelope, ReversePath};
 use mailsluice::time::{Clock, ManualClock, Timestamp};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::queue_contract::heard;
 use crate::support::TempQueue;
 use crate::support::relay::{Arrived, HEAD, Upstream, WITHOUT_RATES, mailbox, run, send};
 
@@ -221,9 +223,9 @@ async fn refuse(queue: &Queue) {
             charge: Charge::Refunded,
             doubt: None,
             wakes_doubted: false,
-            in_history: true,
             host: "smtp.example.net".into(),
-            sentence: "The recipient is not known.".into(),
+            wall: now,
+            heard: vec![heard(Step::Rcpt, "550 5.1.1 No such user", vec![0])],
         };
         store.settle(&claim, &settlement, now).map(|_| ())
     };

@@ -8,6 +8,8 @@ mod clients;
 mod clock;
 mod commands;
 mod crash;
+mod dialogues;
+mod history;
 mod memory;
 mod pacing;
 mod pacing_wire;

@@ -19,12 +19,6 @@ pub struct Failure {
     pub from: ReversePath,
     /// When it was accepted, as RFC 5322 §3.3 writes it.
     pub arrived: String,
-    /// When it was last tried, likewise; none where it never was.
-    pub tried: Option<String>,
-    /// The host that was tried; empty where none was.
-    pub host: String,
-    /// What the last reply means, in a sentence.
-    pub sentence: String,
     /// The recipients that have failed, at least one.
     pub recipients: Vec<Failed>,
 }
@@ -38,6 +32,12 @@ pub struct Failed {
     pub reply: String,
     /// How it has failed.
     pub how: How,
+    /// What the reply means, in a sentence; empty where nobody knows.
+    pub sentence: String,
+    /// When it was last tried, as RFC 5322 §3.3 writes it; none where nobody knows.
+    pub tried: Option<String>,
+    /// The host that was tried; empty where none was.
+    pub host: String,
 }
 
 /// How a recipient has failed.
@@ -106,22 +106,22 @@ pub fn is_automatic(content: &[u8]) -> bool {
 
 /// The first part: for people.
 fn words(head: &Letterhead<'_>, failure: &Failure, block: &HeaderBlock<'_>) -> String {
-    let Failure { id, client, from, arrived, sentence, .. } = failure;
+    let Failure { id, client, from, arrived, recipients } = failure;
     let mut text = format!(
         "A message could not be delivered through Mailsluice on {}, and is not tried again by itself.\n\n    \
          Subject:   {}\n    From:      {from}\n    Client:    {client}\n    Accepted:  {arrived}\n    Queue id:  {id}\n\n",
         head.hostname,
         subject_of(block)
     );
-    for Failed { address, reply, how } in &failure.recipients {
+    for Failed { address, reply, how, sentence, .. } in recipients {
         let how = match how {
             How::Refused => "refused",
             How::Expired => "put off until it was too old, last with",
         };
-        text += &format!("{address}: {how}\n    {reply}\n");
+        text += &format!("{address}: {how}\n    {reply}\n    {sentence}\n");
     }
     text += &format!(
-        "\n{sentence}\n\nThe message is kept for 30 days. To see all that is known of it, or to try it once more when the \
+        "\nThe message is kept for 30 days. To see all that is known of it, or to try it once more when the \
          cause is mended:\n\n    mailsluice queue show {id}\n    mailsluice queue retry {id}\n"
     );
     text
@@ -137,17 +137,17 @@ fn status(head: &Letterhead<'_>, failure: &Failure) -> Vec<u8> {
     field(&mut part, "Reporting-MTA", &format!("dns; {}", head.hostname));
     field(&mut part, "X-Mailsluice-Queue-ID", &failure.id.to_string());
     field(&mut part, "Arrival-Date", &failure.arrived);
-    for Failed { address, reply, how } in &failure.recipients {
+    for Failed { address, reply, how, tried, host, .. } in &failure.recipients {
         part.extend_from_slice(b"\r\n");
         field(&mut part, "Final-Recipient", &recipient(address));
         field(&mut part, "Action", "failed");
         field(&mut part, "Status", &enhanced(reply, *how).to_string());
-        if !failure.host.is_empty() {
-            field(&mut part, "Remote-MTA", &format!("dns; {}", failure.host));
+        if !host.is_empty() {
+            field(&mut part, "Remote-MTA", &format!("dns; {host}"));
         }
         let kind = if is_reply(reply) { "smtp" } else { "X-Mailsluice" };
         field(&mut part, "Diagnostic-Code", &format!("{kind}; {reply}"));
-        if let Some(tried) = &failure.tried {
+        if let Some(tried) = tried {
             field(&mut part, "Last-Attempt-Date", tried);
         }
     }

@@ -2,6 +2,7 @@
 //! in the transaction that says it is reported, so that a crash neither loses nor doubles it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::letters::{own_address, own_mail};
 use super::{Notifier, hostname, unless_full};
@@ -165,19 +166,18 @@ impl Notifier {
 }
 
 fn failure(shown: &Shown) -> Failure {
-    let wall = wall_clock();
-    let date = |seconds| header_date(wall.before(std::time::Duration::from_secs(seconds)));
-    let last = shown.history.last();
     Failure {
         id: shown.listed.queue_id,
         client: shown.listed.client.as_str().into(),
         from: shown.listed.from.clone(),
         arrived: date(shown.listed.age_seconds),
-        tried: last.map(|last| date(last.ago_seconds)),
-        host: last.map(|last| last.host.clone()).unwrap_or_default(),
-        sentence: last.map(|last| last.sentence.clone()).unwrap_or_default(),
         recipients: failed(shown),
     }
+}
+
+/// So many seconds ago, as headers write it.
+fn date(seconds_ago: u64) -> String {
+    header_date(wall_clock().before(Duration::from_secs(seconds_ago)))
 }
 
 fn failed(shown: &Shown) -> Vec<Failed> {
@@ -188,7 +188,18 @@ fn failed(shown: &Shown) -> Vec<Failed> {
     };
     let failed = shown.each.iter().filter_map(|one| {
         let how = how(one.fate)?;
-        Some(Failed { address: one.address.clone(), reply: one.reply.clone().unwrap_or_default(), how })
+        let reply = one.reply.clone().unwrap_or_default();
+        // The last time that this was said, to this recipient where the history names it.
+        let said = || shown.history.iter().rev().filter(|said| said.reply == reply);
+        let said = said().find(|said| said.to.contains(&one.address)).or_else(|| said().next());
+        Some(Failed {
+            address: one.address.clone(),
+            how,
+            sentence: said.map(|said| said.sentence.clone()).unwrap_or_default(),
+            tried: said.map(|said| date(said.ago_seconds)),
+            host: said.map(|said| said.host.clone()).unwrap_or_default(),
+            reply,
+        })
     });
     failed.collect()
 }

@@ -12,16 +12,23 @@ fn failure() -> Failure {
         client: "shop".into(),
         from: "shop@example.org".parse().map(ReversePath::Address).unwrap(),
         arrived: "Sun, 22 Nov 2026 15:49:48 +0000".into(),
-        tried: Some("Sun, 22 Nov 2026 16:49:48 +0000".into()),
-        host: "smtp.office365.com".into(),
-        sentence: "The provider does not know this recipient.".into(),
         recipients: vec![
             Failed {
                 address: "jane@example.org".into(),
                 reply: "550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address lookup".into(),
                 how: How::Refused,
+                sentence: "The provider does not know this recipient.".into(),
+                tried: Some("Sun, 22 Nov 2026 16:49:48 +0000".into()),
+                host: "smtp.office365.com".into(),
             },
-            Failed { address: "joe@example.org".into(), reply: "451 4.7.0 Try again later".into(), how: How::Expired },
+            Failed {
+                address: "joe@example.org".into(),
+                reply: "451 4.7.0 Try again later".into(),
+                how: How::Expired,
+                sentence: "The provider wants to be asked again.".into(),
+                tried: None,
+                host: "mail.example.net".into(),
+            },
         ],
     }
 }
@@ -78,6 +85,7 @@ fn a_report_has_its_three_parts() {
             "Last-Attempt-Date: Sun, 22 Nov 2026 16:49:48 +0000",
         ]
     );
+    assert!(groups[2].contains("Remote-MTA: dns; mail.example.net\r\n") && !groups[2].contains("Last-Attempt-Date"));
     assert!(groups[2].contains("Status: 5.4.7\r\n") && groups[2].contains("smtp; 451 4.7.0 Try again later"));
     assert_eq!(groups.len(), 3);
     let header = text(&parsed, 3);
@@ -91,7 +99,7 @@ fn what_is_not_ascii_has_its_forms() {
     failure.recipients.truncate(1);
     failure.recipients[0].address = "jürgen@bücher.example".into();
     failure.recipients[0].reply = "its content cannot be read: größer".into();
-    failure.host = String::new();
+    failure.recipients[0].host = String::new();
     let bytes = bytes(&failure, "Subject: Grüße\r\n\r\n".as_bytes());
     assert!(bytes.is_ascii());
     let parsed = MessageParser::default().parse(&bytes).unwrap();

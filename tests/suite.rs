@@ -11,6 +11,7 @@ mod crash;
 mod dialogues;
 mod history;
 mod memory;
+mod oauth;
 mod pacing;
 mod pacing_wire;
 mod postfix;

@@ -216,6 +216,21 @@ impl Lane {
         Change::Hastened
     }
 
+    /// A new process may have other secrets than the last one, whose login was refused: the probe is due at once, as far as
+    /// the budget of logins allows. A daemon that is started again and again does not hammer.
+    pub fn take_up(&mut self, now: Timestamp) -> Change {
+        let soon = self.within_budget(now);
+        let (Standing::Resting(stop) | Standing::Paused(stop)) = &mut self.standing else { return Change::None };
+        let of_login = matches!(stop.cause.kind, CauseKind::Login | CauseKind::LoginLater);
+        match stop.probe_at.filter(|_| of_login) {
+            Some(at) if soon < at => {
+                stop.probe_at = Some(soon);
+                Change::Hastened
+            }
+            _ => Change::None,
+        }
+    }
+
     /// A person closes the lane, until a person opens it.
     pub fn pause(&mut self, now: Timestamp) -> Change {
         let since = self.stop().map_or(now, |stop| stop.since);

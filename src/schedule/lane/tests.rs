@@ -69,6 +69,20 @@ fn a_changed_secret_is_tried_at_once() {
 }
 
 #[test]
+fn a_daemon_that_is_started_again_and_again_does_not_hammer_on_a_login() {
+    let mut lane = Lane::default();
+    for secs in 0..10 {
+        lane.note(Event::Stopped(cause(CauseKind::Login)), at(secs), at(secs));
+        let hastened = lane.take_up(at(secs + 1));
+        assert_eq!(hastened, if secs < 9 { Change::Hastened } else { Change::None }, "{secs}");
+    }
+    assert!(probe_secs(&lane) >= 3600, "{}", probe_secs(&lane));
+    let mut account = Lane::default();
+    account.note(Event::Stopped(cause(CauseKind::Account)), at(0), at(0));
+    assert_eq!(account.take_up(at(1)), Change::None, "another secret does not mend an account");
+}
+
+#[test]
 fn a_rest_is_as_long_as_the_provider_says() {
     let rested = |rest: Option<u64>| {
         let rate = Rate { limits: Pace::Messages, rest: rest.map(Duration::from_secs) };

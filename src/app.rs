@@ -367,9 +367,12 @@ fn reload(file: Option<&Path>, config: &watch::Sender<Arc<Config>>, listeners: &
     match outcome {
         Ok(fresh) => {
             config.send_replace(Arc::new(fresh));
+            observer.alarm_ended("bad_configuration", "");
             observer.reloaded(&format!("{} was read again and counts from now on", file.display()));
         }
-        Err(errors) => observer.alarm("bad_configuration", &format!("the configuration stays as it was: {errors}")),
+        Err(errors) => {
+            observer.alarm_begun("bad_configuration", "", &format!("the configuration stays as it was: {errors}"));
+        }
     }
     tell_service_manager(&[NotifyState::Ready]);
 }

@@ -192,13 +192,16 @@ impl Intake {
     fn noted<T>(&self, result: Result<T, StoreError>) -> Result<T, Refusal> {
         match result {
             Ok(value) => {
-                self.full.store(false, Ordering::Relaxed);
+                if self.full.swap(false, Ordering::Relaxed) {
+                    self.observer.alarm_ended("queue_full", "");
+                }
                 Ok(value)
             }
             Err(StoreError::Full(full)) => {
                 if !self.full.swap(true, Ordering::Relaxed) {
-                    self.observer.alarm(
+                    self.observer.alarm_begun(
                         "queue_full",
+                        "",
                         &format!("clients are refused with 452 and their mail may be lost: {full}; free room or raise the limit"),
                     );
                 }

@@ -210,6 +210,9 @@ async fn whom_to_tell_changes_with_a_reload() {
     daemon.signal(Signal::HUP);
     after.wait_for(1, "bad_configuration", "raised");
     assert_eq!(of_kind(daemon.events("alarm"), "bad_configuration").len(), 1);
+    std::fs::write(setting.site.config(), text.replace(&before.url(), &after.url())).unwrap();
+    daemon.signal(Signal::HUP);
+    after.wait_for(1, "bad_configuration", "over");
     assert_eq!(before.posts("client_refused").len() + before.posts("bad_configuration").len(), 0);
     assert_eq!(daemon.stop(), 0);
 }

@@ -1,13 +1,14 @@
-//! Things that happen, as conditions: one that has happened lasts until an hour has passed without another.
+//! What other parts of the program say has happened, as conditions. What happens lasts until an hour has passed without another;
+//! what begins lasts until it ends.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, Kind};
+use super::{Condition, Kind, Nature};
 use crate::time::Timestamp;
 
-/// Something that happened, perhaps several times.
+/// Something that happened, began or ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// What kind of thing.
@@ -16,11 +17,22 @@ pub struct Event {
     pub subject: String,
     /// The last one, in a sentence.
     pub sentence: String,
-    /// How many there were.
-    pub count: u64,
+    /// Which.
+    pub what: What,
 }
 
-/// What has happened of late; survives a restart.
+/// What an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// It happened so many times.
+    Happened(u64),
+    /// It began.
+    Began,
+    /// It ended.
+    Ended,
+}
+
+/// What is so, or has happened of late; survives a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Happenings {
     each: Vec<Happening>,
@@ -30,6 +42,7 @@ pub struct Happenings {
 struct Happening {
     kind: Kind,
     subject: String,
+    nature: Nature,
     sentence: String,
     count: u64,
     first: Timestamp,
@@ -43,7 +56,10 @@ pub fn collect(collected: &mut Vec<Event>, event: Event) {
     match collected.iter_mut().find(|one| one.kind == event.kind && one.subject == subject) {
         Some(one) => {
             one.sentence = event.sentence;
-            one.count = one.count.saturating_add(event.count);
+            one.what = match (one.what, event.what) {
+                (What::Happened(before), What::Happened(count)) => What::Happened(before.saturating_add(count)),
+                (_, what) => what,
+            };
         }
         None => collected.push(Event { subject, ..event }),
     }
@@ -53,32 +69,45 @@ impl Happenings {
     /// Notes what has happened.
     pub fn note(&mut self, event: Event, now: Timestamp) {
         let subject = told_apart(self.each.iter().map(|one| (&one.kind, one.subject.as_str())), &event);
+        let (nature, count) = match event.what {
+            What::Happened(count) => (Nature::Happens, count),
+            What::Began => (Nature::Lasts, 1),
+            What::Ended => return self.each.retain(|one| one.kind != event.kind || one.subject != subject),
+        };
         match self.each.iter_mut().find(|one| one.kind == event.kind && one.subject == subject) {
             Some(one) => {
                 one.sentence = event.sentence;
-                one.count = one.count.saturating_add(event.count);
+                one.nature = nature;
+                one.count = one.count.saturating_add(count);
                 one.last = now;
             }
             None => self.each.push(Happening {
                 kind: event.kind,
                 subject,
+                nature,
                 sentence: event.sentence,
-                count: event.count,
+                count,
                 first: now,
                 last: now,
             }),
         }
     }
 
-    /// What has happened within the last hour; what has not is forgotten.
+    /// What had begun in a process that has ended is not known to go on; where it does, it begins again.
+    pub fn after_restart(&mut self) {
+        self.each.retain(|one| one.nature == Nature::Happens);
+    }
+
+    /// What is so, and what has happened within the last hour; what has not is forgotten.
     pub fn conditions(&mut self, now: Timestamp) -> Vec<Condition> {
-        self.each.retain(|one| now.since(one.last) < QUIET);
+        self.each.retain(|one| one.nature == Nature::Lasts || now.since(one.last) < QUIET);
         let conditions = self.each.iter().map(|one| Condition {
             kind: one.kind.clone(),
             subject: one.subject.clone(),
-            sentence: match one.count {
-                1 => one.sentence.clone(),
-                count => format!("{} ({count} times since {})", one.sentence, one.first),
+            nature: one.nature,
+            sentence: match (one.nature, one.count) {
+                (Nature::Happens, 2..) => format!("{} ({} times since {})", one.sentence, one.count, one.first),
+                _ => one.sentence.clone(),
             },
             since: one.first,
             patience: Duration::ZERO,
@@ -90,7 +119,8 @@ impl Happenings {
 
     /// When the next of them is forgotten.
     pub fn next(&self) -> Option<Timestamp> {
-        self.each.iter().map(|one| one.last.after(QUIET)).min()
+        let passing = self.each.iter().filter(|one| one.nature == Nature::Happens);
+        passing.map(|one| one.last.after(QUIET)).min()
     }
 }
 
@@ -119,7 +149,7 @@ mod tests {
 
     fn refused(client: &str) -> Event {
         let sentence = format!("{client} was refused.");
-        Event { kind: Kind::ClientRefused, subject: client.into(), sentence, count: 1 }
+        Event { kind: Kind::ClientRefused, subject: client.into(), sentence, what: What::Happened(1) }
     }
 
     fn at(secs: i64) -> Timestamp {
@@ -152,6 +182,32 @@ mod tests {
         let conditions = happenings.conditions(at(0));
         assert_eq!((conditions.len(), conditions[100].subject.as_str()), (101, "others"));
         assert!(conditions[100].sentence.contains("(900 times"), "{}", conditions[100].sentence);
-        assert_eq!((collected.len(), collected[100].count), (101, 900));
+        assert_eq!((collected.len(), collected[100].what), (101, What::Happened(900)));
+    }
+
+    #[test]
+    fn what_began_lasts_until_it_ends_or_the_process_does() {
+        let mut happenings = Happenings::default();
+        let full = |what| Event {
+            kind: Kind::Other("disk_full".into()),
+            subject: "claims".into(),
+            sentence: "The disk is full.".into(),
+            what,
+        };
+        happenings.note(full(What::Began), at(0));
+        happenings.note(refused("camera"), at(0));
+        assert_eq!(happenings.next(), Some(at(3600)));
+        let conditions = happenings.conditions(at(86_400));
+        assert_eq!((conditions.len(), conditions[0].nature), (1, Nature::Lasts));
+        let mut restarted = happenings.clone();
+        restarted.after_restart();
+        assert_eq!(restarted.conditions(at(86_400)), []);
+        happenings.note(full(What::Ended), at(86_401));
+        assert_eq!(happenings.conditions(at(86_401)), []);
+
+        let mut collected = vec![];
+        collect(&mut collected, full(What::Began));
+        collect(&mut collected, full(What::Ended));
+        assert_eq!((collected.len(), collected[0].what), (1, What::Ended));
     }
 }

@@ -41,6 +41,16 @@ pub enum Kind {
     Other(String),
 }
 
+/// What tells that an alarm is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Nature {
+    /// It is so until it is not.
+    Lasts,
+    /// It happens: nothing tells that it is over but that it has not happened again for an hour.
+    Happens,
+}
+
 /// Something that is the matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
@@ -48,6 +58,8 @@ pub struct Condition {
     pub kind: Kind,
     /// Of whom or what: an account, a client, a secret. Empty where there is but one.
     pub subject: String,
+    /// What tells that it is over.
+    pub nature: Nature,
     /// What is the matter and what to do, in a sentence.
     pub sentence: String,
     /// Since when.
@@ -109,22 +121,16 @@ impl Kind {
         }
     }
 
-    /// Whether it is a thing that happens, of which nothing tells that it is over but that it does not happen again.
-    pub fn is_event(&self) -> bool {
-        matches!(self, Self::ClientRefused | Self::Other(_))
-    }
-
     /// Whether whoever raised it has logged it already.
     pub fn is_logged(&self) -> bool {
         matches!(self, Self::Other(_))
     }
 
     /// How long it must have been over before that is told. What rises and falls around a limit takes longer than what is
-    /// so or is not; of events an hour has passed already.
+    /// so or is not.
     pub fn calm(&self, calm: Duration) -> Duration {
         match self {
             Self::QuotaNearlySpent | Self::DiskShort | Self::QueueOld => calm * 10,
-            kind if kind.is_event() => Duration::ZERO,
             _ => calm,
         }
     }

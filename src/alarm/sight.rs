@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Condition, Kind};
+use super::{Condition, Kind, Nature};
 use crate::ids::AccountName;
 use crate::provider::{Cap, Counted};
 use crate::schedule::cap::LONG_WINDOW;
@@ -109,6 +109,7 @@ fn stopped(account: &AccountName, lane: &Lane) -> Option<Condition> {
     Some(Condition {
         kind,
         subject: account.as_str().into(),
+        nature: Nature::Lasts,
         sentence: format!("Account {account} {stands} and its mail is kept. {}{reply}", stop.cause.sentence),
         since: stop.since,
         patience,
@@ -191,8 +192,8 @@ fn ends(ending: &Ending, now: Timestamp, wall: Timestamp) -> Option<Condition> {
 }
 
 fn plain(kind: Kind, sentence: String, now: Timestamp) -> Condition {
-    let (subject, patience) = (String::new(), Duration::ZERO);
-    Condition { kind, subject, sentence, since: now, patience, stage: 0, account: None }
+    let (subject, nature, patience) = (String::new(), Nature::Lasts, Duration::ZERO);
+    Condition { kind, subject, nature, sentence, since: now, patience, stage: 0, account: None }
 }
 
 /// A number of octets as people write it.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, Kind, News, Telling};
+use super::{Condition, Kind, Nature, News, Telling};
 use crate::ids::AccountName;
 use crate::time::{Timestamp, spoken};
 
@@ -26,6 +26,7 @@ pub struct Alarms {
 struct Alarm {
     kind: Kind,
     subject: String,
+    nature: Nature,
     sentence: String,
     since: Timestamp,
     stage: u32,
@@ -74,7 +75,7 @@ impl Alarms {
         let next = self.each.iter().map(|alarm| match alarm.phase {
             Phase::Untold { tell_at } => tell_at,
             Phase::Told(at) => at.after(REPEATED_AFTER),
-            Phase::Gone { since, .. } => since.after(alarm.kind.calm(calm)),
+            Phase::Gone { since, .. } => since.after(alarm.calm(calm)),
         });
         next.min()
     }
@@ -85,6 +86,7 @@ impl Alarm {
         Self {
             kind: condition.kind.clone(),
             subject: condition.subject.clone(),
+            nature: condition.nature,
             sentence: condition.sentence.clone(),
             since: condition.since,
             stage: condition.stage,
@@ -127,17 +129,25 @@ impl Alarm {
             Phase::Told(told) => (told, now),
             Phase::Gone { told, since } => (told, since),
         };
-        if since.after(self.kind.calm(calm)) > now {
+        if since.after(self.calm(calm)) > now {
             self.phase = Phase::Gone { told, since };
             return true;
         }
         let lasted = spoken(since.since(self.since));
-        let sentence = match self.kind.is_event() {
-            true => format!("It has not happened for an hour: {}", self.sentence),
-            false => format!("Over, after {lasted}: {}", self.sentence),
+        let sentence = match self.nature {
+            Nature::Happens => format!("It has not happened for an hour: {}", self.sentence),
+            Nature::Lasts => format!("Over, after {lasted}: {}", self.sentence),
         };
         news.push(self.telling(News::Over, sentence));
         false
+    }
+
+    /// How long it must have been gone; of what happens an hour has passed already.
+    fn calm(&self, calm: Duration) -> Duration {
+        match self.nature {
+            Nature::Happens => Duration::ZERO,
+            Nature::Lasts => self.kind.calm(calm),
+        }
     }
 
     fn telling(&self, news: News, sentence: String) -> Telling {

@@ -72,10 +72,12 @@ impl Notifier {
         let read = |store: &mut dyn QueueStore, _| Ok((store.kept(ALARMS)?, store.kept(failures::REPORTS)?));
         let (alarms, reports) = queue.write(Urgency::Work, read).await?;
         let kept = alarms.unwrap_or_default();
+        // What cannot be read is of another version: what is still so is told once more.
+        let mut told: Told = serde_json::from_str(&kept).unwrap_or_default();
+        told.happenings.after_restart();
         Ok(Self {
             courier: Courier::start(Arc::clone(&observer)),
-            // What cannot be read is of another version: what is still so is told once more.
-            told: serde_json::from_str(&kept).unwrap_or_default(),
+            told,
             kept,
             failures: Failures::new(reports.as_deref()),
             sight: None,

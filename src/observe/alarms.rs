@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 
 use super::Observer;
 use super::fate::count;
-use crate::alarm::happening::{Event, collect};
+use crate::alarm::happening::{Event, What, collect};
 use crate::alarm::{self, Kind, Telling};
 
 /// What has happened since somebody last looked.
@@ -26,17 +26,27 @@ impl News {
 }
 
 impl Observer {
-    /// Something that a person must look at, of the kind with this stable word.
+    /// Something that has happened and that a person must look at, of the kind with this stable word. It is over when it has
+    /// not happened again for an hour.
     pub fn alarm(&self, kind: &str, sentence: &str) {
-        self.alarm_about(kind, "", sentence);
+        self.raise(kind, "", sentence, What::Happened(1));
     }
 
-    /// [`Observer::alarm`] about one account, client or the like: each is an alarm of its own.
-    pub fn alarm_about(&self, kind: &str, subject: &str, sentence: &str) {
+    /// Something that is so from now on, of this account or the like, until [`Observer::alarm_ended`] says that it is not.
+    pub fn alarm_begun(&self, kind: &str, subject: &str, sentence: &str) {
+        self.raise(kind, subject, sentence, What::Began);
+    }
+
+    /// It is not so any more.
+    pub fn alarm_ended(&self, kind: &str, subject: &str) {
+        self.happened(kind.to_owned().into(), subject, String::new(), What::Ended);
+    }
+
+    fn raise(&self, kind: &str, subject: &str, sentence: &str, what: What) {
         count(&self.counters.alarms);
         let named = (!subject.is_empty()).then_some(subject);
         error!(event = "alarm", kind, subject = named, "{sentence}");
-        self.happened(kind.to_owned().into(), subject, sentence.into());
+        self.happened(kind.to_owned().into(), subject, sentence.into(), what);
     }
 
     /// A listener cannot take the connections that wait for it.
@@ -73,8 +83,8 @@ impl Observer {
         self.news.bell.notified().await;
     }
 
-    pub(super) fn happened(&self, kind: Kind, subject: &str, sentence: String) {
-        let event = Event { kind, subject: subject.into(), sentence, count: 1 };
+    pub(super) fn happened(&self, kind: Kind, subject: &str, sentence: String, what: What) {
+        let event = Event { kind, subject: subject.into(), sentence, what };
         collect(&mut self.news.events.lock().unwrap_or_else(PoisonError::into_inner), event);
         self.news.ring();
     }

@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 use super::alarms::News;
 use super::metrics::{Counters, Counts};
 use crate::alarm::Kind;
+use crate::alarm::happening::What;
 use crate::config::Method;
 use crate::ids::{AccountName, ClientName, MessageId};
 use crate::message::repair::Repair;
@@ -134,7 +135,7 @@ impl Observer {
         let sentence = format!(
             "Client {client} was refused at {step} with {reply}. Perhaps a message is lost: devices do not try again."
         );
-        self.happened(Kind::ClientRefused, client.as_str(), sentence);
+        self.happened(Kind::ClientRefused, client.as_str(), sentence, What::Happened(1));
         warn!(
             event = "refused",
             client = %refused.client,
@@ -347,6 +348,7 @@ impl Observer {
 
     /// An account gets tokens again, after an alarm that said that it does not.
     pub fn token_works(&self, account: &AccountName) {
+        self.alarm_ended("token", account.as_str());
         info!(event = "token_works", account = %account, "account {account} gets tokens again");
     }
 

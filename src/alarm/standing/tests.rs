@@ -13,6 +13,7 @@ fn paused(since: i64, patience: u64) -> Condition {
     Condition {
         kind: Kind::LanePaused,
         subject: "m365".into(),
+        nature: Nature::Lasts,
         sentence: "Account m365 is paused.".into(),
         since: at(since),
         patience: Duration::from_secs(patience),

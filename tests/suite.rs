@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests time real processes by the clock on the wall")]
 
+mod alarms;
 mod architecture;
 mod clients;
 mod clock;
@@ -20,6 +21,7 @@ mod queue_room;
 mod queue_sqlite;
 mod quickstart;
 mod receive;
+mod reports;
 mod session_scripts;
 mod support;
 mod traps;

@@ -1,6 +1,6 @@
 //! Builds every part from the configuration, starts it, and stops it in order.
 //!
-//! Start: queue, listeners, control socket, dispatcher; then readiness is told. Stop: listeners, sessions and transactions
+//! Start: queue, listeners, control socket, dispatcher, notifier; then readiness is told. Stop: listeners, sessions and transactions
 //! under way (for [`GRACE`] at most), then the queue.
 
 use std::collections::BTreeMap;
@@ -11,24 +11,26 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::config::{Config, ConfigErrors, ListenerConfig, OnUncertain, QueueConfig};
 use crate::control::desk::Desk;
 use crate::control::server::ControlServer;
 use crate::control::socket_path;
 use crate::deliver::dispatcher::Dispatcher;
+use crate::deliver::mended;
 use crate::ids::{AccountName, MessageId};
 use crate::intake::Intake;
+use crate::notify::Notifier;
 use crate::observe::Observer;
 use crate::observe::fate::{Next, Uncertain};
 use crate::queue::record::Reclaimed;
 use crate::queue::sqlite::{Machine, Options, SqliteStore};
-use crate::queue::{OpenError, Queue, QueueReader, QueueStore, StoreError, Urgency, tend_clock};
+use crate::queue::{OpenError, Queue, QueueReader, QueueStore, StoreError, Urgency, tend_clocks};
 use crate::receive::{BindError, Listener, Settings, Shutdown, Stopper};
-use crate::route;
 use crate::schedule::cap::horizon;
 use crate::time::{Clock, MonotonicClock, wall_clock};
+use crate::tokens::{Logins, keeper};
 
 /// Why the daemon did not start, or stopped on its own.
 #[derive(Debug, thiserror::Error)]
@@ -158,21 +160,31 @@ impl App {
 
         warn_of_clock(&observer, clock.as_ref());
         let accounts: Vec<AccountName> = config.borrow().account_names().cloned().collect();
-        queue
-            .write(Urgency::Work, move |store, now| tend_clock(store, &route::DEFAULT.into(), accounts.iter(), now))
-            .await?;
+        queue.write(Urgency::Work, move |store, now| tend_clocks(store, accounts.iter(), now)).await?;
+        let logins = Arc::new(Logins::beside(&config.borrow().queue.path, Arc::clone(&clock), Arc::clone(&observer)));
         let desk = Desk {
             queue: queue.clone(),
             observer: Arc::clone(&observer),
             config: config.subscribe(),
             wake: Arc::clone(&wake),
+            logins: Arc::clone(&logins),
             resident: true,
         };
         let control = tokio::spawn(control.serve(Arc::new(desk)));
         let housekeeping = tokio::spawn(keep_house(queue.clone(), config.subscribe()));
         let (stop_dispatcher, stopping) = watch::channel(false);
-        let dispatcher = Dispatcher::new(queue.clone(), Arc::clone(&observer), config.subscribe(), Arc::clone(&wake));
+        let [keeping, watching] = tend_logins(&logins, &queue, &observer, &config, &wake);
+        let dispatcher = Dispatcher::new(
+            queue.clone(),
+            Arc::clone(&observer),
+            config.subscribe(),
+            Arc::clone(&wake),
+            Arc::clone(&logins),
+        );
         let mut dispatcher = tokio::spawn(dispatcher.run(stopping, GRACE));
+        let notifier =
+            Notifier::new(queue.clone(), Arc::clone(&observer), Arc::clone(&intake), config.subscribe()).await?;
+        let notifier = tokio::spawn(notifier.run(stop_dispatcher.subscribe()));
         let mut listeners = Listeners {
             intake,
             observer: Arc::clone(&observer),
@@ -195,7 +207,10 @@ impl App {
                         observer.stopping(&format!("{name} received; what is under way has {} s to end", GRACE.as_secs()));
                         break None;
                     }
-                    Signal::Reload => reload(file.as_deref(), &config, &mut listeners, &observer),
+                    Signal::Reload => {
+                        reload(file.as_deref(), &config, &mut listeners, &observer);
+                        config.borrow().account_names().for_each(|account| logins.forgive(account));
+                    }
                 },
                 failure = queue.failed() => break Some(broke(&observer, "queue_failed", failure)),
                 ended = &mut dispatcher => {
@@ -206,20 +221,56 @@ impl App {
         };
         tell_service_manager(&[NotifyState::Stopping]);
         let grace = if failure.is_some() { Duration::ZERO } else { GRACE };
+        Underway { listeners, stop_dispatcher, dispatcher, notifier, keeping, logins, control }.end(grace).await;
+        [housekeeping, watching].iter().for_each(JoinHandle::abort);
+        failure.map_or(Ok(()), |failure| Err(failure.into()))
+    }
+}
+
+/// What has something to finish when the daemon stops.
+struct Underway {
+    listeners: Listeners,
+    stop_dispatcher: watch::Sender<bool>,
+    dispatcher: JoinHandle<Result<(), StoreError>>,
+    notifier: JoinHandle<()>,
+    keeping: JoinHandle<()>,
+    logins: Arc<Logins>,
+    control: JoinHandle<()>,
+}
+
+impl Underway {
+    /// Sessions and transactions first, then commands.
+    async fn end(self, grace: Duration) {
+        let Self { mut listeners, stop_dispatcher, dispatcher, notifier, keeping, logins, control } = self;
         listeners.stop(grace);
         stop_dispatcher.send_replace(true);
+        keeping.abort();
         let ended = async {
             listeners.ended().await;
             if !dispatcher.is_finished() {
                 let _ = dispatcher.await;
             }
+            let _ = tokio::time::timeout(LAST_TOKEN, logins.tokens().at_rest()).await;
+            let _ = notifier.await;
         };
         let _ = tokio::time::timeout(grace + PARTING, ended).await;
         control.abort();
         let _ = control.await;
-        housekeeping.abort();
-        failure.map_or(Ok(()), |failure| Err(failure.into()))
     }
+}
+
+/// Keeps tokens fresh, and looks whether logins in trouble were mended.
+fn tend_logins(
+    logins: &Arc<Logins>,
+    queue: &Queue,
+    observer: &Arc<Observer>,
+    config: &watch::Sender<Arc<Config>>,
+    wake: &Arc<Notify>,
+) -> [JoinHandle<()>; 2] {
+    let (observer, wake) = (Arc::clone(observer), Arc::clone(wake));
+    let watching = mended::watch(queue.clone(), observer, Arc::clone(logins), config.subscribe(), wake);
+    let keeping = keeper::keep(Arc::clone(logins), config.subscribe());
+    [tokio::spawn(keeping), tokio::spawn(watching)]
 }
 
 /// Without a service manager that listens this does nothing (sd_notify(3)).
@@ -316,9 +367,12 @@ fn reload(file: Option<&Path>, config: &watch::Sender<Arc<Config>>, listeners: &
     match outcome {
         Ok(fresh) => {
             config.send_replace(Arc::new(fresh));
+            observer.alarm_ended("bad_configuration", "");
             observer.reloaded(&format!("{} was read again and counts from now on", file.display()));
         }
-        Err(errors) => observer.alarm("bad_configuration", &format!("the configuration stays as it was: {errors}")),
+        Err(errors) => {
+            observer.alarm_begun("bad_configuration", "", &format!("the configuration stays as it was: {errors}"));
+        }
     }
     tell_service_manager(&[NotifyState::Ready]);
 }
@@ -404,6 +458,8 @@ impl Signals {
 pub const GRACE: Duration = Duration::from_secs(30);
 /// What comes on top of the grace for goodbyes.
 const PARTING: Duration = Duration::from_secs(8);
+/// How long a token may still be on its way: what comes with it must be kept.
+const LAST_TOKEN: Duration = Duration::from_secs(5);
 /// Readers beside the writer.
 const READERS: usize = 3;
 /// How often what goes by age is looked at.

@@ -2,13 +2,16 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests time real processes by the clock on the wall")]
 
+mod alarms;
 mod architecture;
 mod clients;
 mod clock;
 mod commands;
 mod crash;
+mod dialogues;
 mod history;
 mod memory;
+mod oauth;
 mod pacing;
 mod pacing_wire;
 mod postfix;
@@ -18,6 +21,7 @@ mod queue_room;
 mod queue_sqlite;
 mod quickstart;
 mod receive;
+mod reports;
 mod session_scripts;
 mod support;
 mod traps;

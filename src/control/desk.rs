@@ -5,16 +5,17 @@ use std::sync::Arc;
 use tokio::sync::{Notify, watch};
 
 use super::request::{AccountStanding, Answer, CapStanding, PaceStanding, Request};
-use crate::config::{AccountConfig, Config};
+use crate::config::{AccountConfig, Config, Destination};
 use crate::ids::{AccountName, MessageId};
 use crate::observe::Observer;
 use crate::observe::fate::Touched;
 use crate::queue::record::{Fate, Operated, Operation, Shown, WaitsFor};
-use crate::queue::{Queue, QueueStore, StoreError, Urgency, tend_clock};
-use crate::route::{self, Priority};
+use crate::queue::{Queue, QueueStore, StoreError, Urgency, tend_clocks};
+use crate::route::Priority;
 use crate::schedule::cap::{Allowance, Ledger, limit};
 use crate::schedule::lane::Change;
 use crate::time::Timestamp;
+use crate::tokens::{LoginProgress, Logins};
 
 /// What answers need.
 pub struct Desk {
@@ -26,6 +27,8 @@ pub struct Desk {
     pub config: watch::Receiver<Arc<Config>>,
     /// Rung when there may be something to send.
     pub wake: Arc<Notify>,
+    /// How the accounts log in.
+    pub logins: Arc<Logins>,
     /// Whether this is the daemon's own desk, with counts since its start.
     pub resident: bool,
 }
@@ -48,6 +51,8 @@ impl Desk {
             Request::Accounts => self.accounts().await.map(Answer::Accounts),
             Request::Resume(account) => self.resume(account).await,
             Request::Pause(account) => self.pause(account).await,
+            Request::Login(account) => Ok(self.log_in(&account).await),
+            Request::LoginOutcome(account) => self.login_outcome(account).await,
         };
         self.wake.notify_one();
         answered.unwrap_or_else(|error| Answer::Refused(error.to_string()))
@@ -101,12 +106,13 @@ impl Desk {
         if let Some(refused) = unknown(&config, &account) {
             return Ok(refused);
         }
+        self.logins.forgive(&account);
         let (name, settings) = (account.clone(), Arc::clone(&config));
         let change = self.queue.write(Urgency::Work, move |store, now| {
             let mut lane = store.lane(&name)?;
             let change = lane.resume(now);
             store.set_lane(&name, &lane)?;
-            tend_clock(store, &route::DEFAULT.into(), settings.account_names(), now)?;
+            tend_clocks(store, settings.account_names(), now)?;
             Ok(change)
         });
         if change.await? == Change::Resumed {
@@ -128,7 +134,7 @@ impl Desk {
                 let mut lane = store.lane(&name)?;
                 lane.pause(now);
                 store.set_lane(&name, &lane)?;
-                tend_clock(store, &route::DEFAULT.into(), config.account_names(), now)?;
+                tend_clocks(store, config.account_names(), now)?;
                 Ok(lane)
             })
             .await?;
@@ -136,6 +142,33 @@ impl Desk {
             self.observer.lane_stopped(&account, &lane.standing, stop, self.queue.now());
         }
         Ok(Answer::Hastened(0))
+    }
+
+    async fn log_in(&self, account: &AccountName) -> Answer {
+        let config = Arc::clone(&self.config.borrow());
+        if let Some(refused) = unknown(&config, account) {
+            return refused;
+        }
+        let oauth = config.account(account).and_then(|account| match &account.destination {
+            Destination::Smtp(endpoint) => endpoint.login.as_ref()?.oauth.as_ref(),
+            Destination::Directory(_) => None,
+        });
+        let Some(oauth) = oauth else {
+            return Answer::Refused(format!("account {account} has no [account.oauth]: there is nobody to log in"));
+        };
+        let invited = self.logins.tokens().begin_login(account, oauth).await;
+        invited.map_or_else(Answer::Refused, Answer::Invited)
+    }
+
+    /// How far a login is; one that has ended well opens the lane.
+    async fn login_outcome(&self, account: AccountName) -> Result<Answer, StoreError> {
+        let progress = self.logins.tokens().login_progress(&account);
+        if progress == LoginProgress::LoggedIn
+            && let refused @ Answer::Refused(_) = self.resume(account).await?
+        {
+            return Ok(refused);
+        }
+        Ok(Answer::LoginIs(progress))
     }
 
     async fn accounts(&self) -> Result<Vec<AccountStanding>, StoreError> {

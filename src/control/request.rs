@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{AccountName, MessageId};
 use crate::observe::metrics::Counts;
 use crate::queue::record::{ListRequest, Listed, Operated, Operation, Shown, Stats};
+use crate::tokens::{Invitation, LoginProgress};
 
 /// What a command asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +32,10 @@ pub enum Request {
     Resume(AccountName),
     /// An account's lane is to be closed.
     Pause(AccountName),
+    /// A user wants to log in to an account.
+    Login(AccountName),
+    /// How far that login is.
+    LoginOutcome(AccountName),
 }
 
 impl Request {
@@ -38,7 +43,12 @@ impl Request {
     pub fn changes(&self) -> bool {
         match self {
             Self::List(_) | Self::Show(_) | Self::Stats | Self::Accounts => false,
-            Self::Operate { .. } | Self::RetryAll | Self::Resume(_) | Self::Pause(_) => true,
+            Self::Operate { .. }
+            | Self::RetryAll
+            | Self::Resume(_)
+            | Self::Pause(_)
+            | Self::Login(_)
+            | Self::LoginOutcome(_) => true,
         }
     }
 }
@@ -64,6 +74,10 @@ pub enum Answer {
     },
     /// How the accounts stand.
     Accounts(Vec<AccountStanding>),
+    /// What the user needs to log in.
+    Invited(Invitation),
+    /// How far a login is.
+    LoginIs(LoginProgress),
     /// It was not done; says why and what to do.
     Refused(String),
 }

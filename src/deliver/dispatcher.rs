@@ -19,6 +19,7 @@ use crate::queue::record::Claim;
 use crate::queue::{Queue, StoreError, Urgency};
 use crate::schedule::fairness::Fairness;
 use crate::schedule::plan::Plan;
+use crate::tokens::Logins;
 
 /// What the dispatcher and its workers share.
 pub(super) struct Shared {
@@ -26,6 +27,7 @@ pub(super) struct Shared {
     pub(super) observer: Arc<Observer>,
     pub(super) pool: Pool,
     pub(super) timeouts: Timeouts,
+    pub(super) logins: Arc<Logins>,
     /// Rung when there may be something to do.
     pub(super) wake: Arc<Notify>,
     /// Outcomes that could not be written yet: until they are, nothing more is claimed.
@@ -51,12 +53,19 @@ pub struct Dispatcher {
 
 impl Dispatcher {
     /// A dispatcher for this queue. `wake` is rung by whoever adds to the queue or changes a lane.
-    pub fn new(queue: Queue, observer: Arc<Observer>, config: watch::Receiver<Arc<Config>>, wake: Arc<Notify>) -> Self {
+    pub fn new(
+        queue: Queue,
+        observer: Arc<Observer>,
+        config: watch::Receiver<Arc<Config>>,
+        wake: Arc<Notify>,
+        logins: Arc<Logins>,
+    ) -> Self {
         let shared = Shared {
             queue,
             observer,
             pool: Pool::default(),
             timeouts: Timeouts::default(),
+            logins,
             wake,
             unwritten: AtomicU32::new(0),
             memory: Arc::new(Semaphore::new(MEMORY_KIB as usize)),
@@ -130,15 +139,16 @@ impl Dispatcher {
             Ok(round) => round,
             Err(StoreError::Full(full)) => {
                 if !std::mem::replace(&mut self.full, true) {
-                    self.shared
-                        .observer
-                        .alarm("disk_full", &format!("{full}: nothing can be sent until there is room"));
+                    let sentence = format!("{full}: nothing can be sent until there is room");
+                    self.shared.observer.alarm_begun("disk_full", "claims", &sentence);
                 }
                 return Ok(WITHOUT_ROOM);
             }
             Err(error) => return Err(error),
         };
-        self.full = false;
+        if std::mem::take(&mut self.full) {
+            self.shared.observer.alarm_ended("disk_full", "claims");
+        }
         let missed = claims.len() < plan.claims.len();
         self.note_caps(&plan);
         self.fairness = plan.fairness;

@@ -2,6 +2,7 @@
 
 pub mod directory;
 pub mod dispatcher;
+pub mod mended;
 pub mod round;
 pub mod upstream;
 
@@ -9,6 +10,7 @@ mod connect;
 mod credentials;
 mod extensions;
 mod lettre;
+mod opening;
 #[cfg(test)]
 mod peer;
 mod pool;

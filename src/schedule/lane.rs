@@ -216,6 +216,20 @@ impl Lane {
         Change::Hastened
     }
 
+    /// A new process has begun, which may have other secrets: those from systemd or the environment change with it. The
+    /// probe is due at once, but what was refused before still counts: a process that dies again and again must not lock
+    /// the account.
+    pub fn restarted(&mut self, now: Timestamp) -> Change {
+        let due = self.within_budget(now);
+        match &mut self.standing {
+            Standing::Resting(stop) | Standing::Paused(stop) if stop.probe_at.is_some_and(|at| at > due) => {
+                stop.probe_at = Some(due);
+                Change::Hastened
+            }
+            _ => Change::None,
+        }
+    }
+
     /// A person closes the lane, until a person opens it.
     pub fn pause(&mut self, now: Timestamp) -> Change {
         let since = self.stop().map_or(now, |stop| stop.since);

@@ -69,6 +69,23 @@ fn a_changed_secret_is_tried_at_once() {
 }
 
 #[test]
+fn a_restart_probes_at_once_within_the_budget() {
+    let mut lane = Lane::default();
+    assert_eq!(lane.restarted(at(0)), Change::None);
+    for begun in (0..90).step_by(10) {
+        lane.note(Event::Stopped(cause(CauseKind::Login)), at(begun), at(begun));
+        assert!(probe_secs(&lane) > begun + 5);
+        assert_eq!((lane.restarted(at(begun + 5)), probe_secs(&lane)), (Change::Hastened, begun + 5));
+    }
+    lane.note(Event::Stopped(cause(CauseKind::Login)), at(90), at(90));
+    assert_eq!(lane.restarted(at(95)), Change::None);
+    assert!(probe_secs(&lane) >= 3600, "an hour after the first of ten");
+    assert_eq!(lane.refused_logins.len(), 10);
+    lane.pause(at(100));
+    assert_eq!(lane.restarted(at(101)), Change::None, "an operator's pause stands");
+}
+
+#[test]
 fn a_rest_is_as_long_as_the_provider_says() {
     let rested = |rest: Option<u64>| {
         let rate = Rate { limits: Pace::Messages, rest: rest.map(Duration::from_secs) };

@@ -182,7 +182,7 @@ fn ends(ending: &Ending, now: Timestamp, wall: Timestamp) -> Option<Condition> {
         _ => return None,
     };
     let date = ends.to_string().chars().take(DATE).collect::<String>();
-    let verb = if announced { "are switched off" } else { "ends" };
+    let verb = if announced { "are switched off by default" } else { "ends" };
     let sentence = match days {
         _ if over => format!("{what} has ended on {date}: {remedy}."),
         1 => format!("{what} {verb} within a day, on {date}: {remedy}."),

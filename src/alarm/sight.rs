@@ -201,7 +201,7 @@ fn octets(octets: u64) -> String {
     match octets {
         0..MIB => format!("{} KiB", octets >> 10),
         MIB..GIB => format!("{} MiB", octets >> 20),
-        _ => format!("{}.{} GiB", octets >> 30, (octets & (GIB - 1)) * 10 >> 30),
+        _ => format!("{}.{} GiB", octets >> 30, ((octets & (GIB - 1)) * 10) >> 30),
     }
 }
 

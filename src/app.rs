@@ -182,9 +182,8 @@ impl App {
             Arc::clone(&logins),
         );
         let mut dispatcher = tokio::spawn(dispatcher.run(stopping, GRACE));
-        let notifier =
-            Notifier::new(queue.clone(), Arc::clone(&observer), Arc::clone(&intake), config.subscribe()).await?;
-        let notifier = tokio::spawn(notifier.run(stop_dispatcher.subscribe()));
+        let notifier = Notifier::new(queue.clone(), Arc::clone(&observer), Arc::clone(&intake), config.subscribe());
+        let notifier = tokio::spawn(notifier.await?.run(stop_dispatcher.subscribe()));
         let mut listeners = Listeners {
             intake,
             observer: Arc::clone(&observer),

@@ -59,10 +59,18 @@ impl Opening<'_> {
                 // First, because a secret that cannot be read is not worth a connection.
                 let credentials = Credentials::read(&login.username, password, &login.mechanisms).await;
                 let credentials = credentials.map_err(Obstacle::Trouble)?;
-                Upstream::connect(self.endpoint, Some(credentials), self.timeouts).await
+                self.connect(credentials).await
             }
             _ => Err(Obstacle::Trouble(protocol(Step::Auth, format!("the account has no {}", method.as_str())))),
         }
+    }
+
+    async fn connect(&self, credentials: Credentials) -> Result<Upstream, Obstacle> {
+        let connected = Upstream::connect(self.endpoint, Some(credentials), self.timeouts).await;
+        if let Err(Obstacle::Refused { step: Step::Auth, .. }) = &connected {
+            self.logins.count_refusal(&self.account.name);
+        }
+        connected
     }
 
     /// A token that was at hand may have been revoked since: a fresh one is tried before a refusal is believed.
@@ -73,7 +81,7 @@ impl Opening<'_> {
             let token = self.logins.token(&self.account.name, oauth).await.map_err(Obstacle::Trouble)?;
             tokens += 1;
             let credentials = Credentials::bearer(&login.username, token.secret.clone(), &login.mechanisms);
-            match Upstream::connect(self.endpoint, Some(credentials), self.timeouts).await {
+            match self.connect(credentials).await {
                 Err(obstacle) if is_refused_login(&obstacle) => {
                     self.logins.forget_token(&self.account.name, oauth, &token);
                     if token.fetched >= begun || tokens > 1 {

@@ -156,6 +156,9 @@ pub fn book(
         wall: wall_clock(),
     };
     let settled = store.settle(claim, &settlement, now)?;
+    if let Report::NoSession { refused_logins, .. } = report {
+        lane.note_refused_logins(*refused_logins, now);
+    }
     let change = match verdict.event.clone() {
         Some(event) => lane.note(event, claim.claimed, now),
         None => Change::None,

@@ -100,7 +100,7 @@ impl Worker {
         let transcript = directory::deliver(path, self.claim.message, &envelope, &content).await;
         // A directory that cannot be written is no message's fault: nothing was begun.
         match transcript.end {
-            End::Stopped(obstacle) => (Report::NoSession(obstacle), repairs),
+            End::Stopped(obstacle) => (Report::NoSession { obstacle, refused_logins: 0 }, repairs),
             _ => (Report::Transacted(transcript), repairs),
         }
     }
@@ -114,7 +114,7 @@ impl Worker {
             Some(pooled) => pooled,
             None => match self.open(account, endpoint).await {
                 Ok(pooled) => pooled,
-                Err(obstacle) => return (Report::NoSession(obstacle), Vec::new()),
+                Err(obstacle) => return (self.no_session(obstacle), Vec::new()),
             },
         };
         let rendered = match self.render(account, content, pooled.upstream.extensions()).await {
@@ -131,12 +131,16 @@ impl Worker {
             drop(pooled);
             pooled = match self.open(account, endpoint).await {
                 Ok(pooled) => pooled,
-                Err(obstacle) => return (Report::NoSession(obstacle), rendered.repairs),
+                Err(obstacle) => return (self.no_session(obstacle), rendered.repairs),
             };
             transcript = pooled.upstream.transact(&rendered.envelope, &rendered.content, body).await;
         }
         self.give_back(account, pooled);
         (Report::Transacted(with_unwritable(transcript, &self.claim, &rendered)), rendered.repairs)
+    }
+
+    fn no_session(&self, obstacle: Obstacle) -> Report {
+        Report::NoSession { obstacle, refused_logins: self.shared.logins.take_refusals(&self.claim.account) }
     }
 
     async fn open(&self, account: &AccountConfig, endpoint: &SmtpEndpoint) -> Result<Pooled, Obstacle> {
@@ -284,5 +288,6 @@ fn with_unwritable(transcript: Transcript, claim: &Claim, rendered: &Rendered) -
 }
 
 fn no_session(step: Step, detail: String) -> Report {
-    Report::NoSession(Obstacle::Trouble(Trouble { step, kind: TroubleKind::Connect, detail }))
+    let obstacle = Obstacle::Trouble(Trouble { step, kind: TroubleKind::Connect, detail });
+    Report::NoSession { obstacle, refused_logins: 0 }
 }

@@ -192,6 +192,11 @@ impl Lane {
         }
     }
 
+    /// Of an attempt that got no session: logins that were refused besides the one that its event tells of.
+    pub fn note_refused_logins(&mut self, refused: u32, now: Timestamp) {
+        (1..refused).for_each(|_| self.count_refused_login(now));
+    }
+
     /// A person opens the lane, who knows better than what was refused so far.
     pub fn resume(&mut self, now: Timestamp) -> Change {
         self.slowed = None;
@@ -259,6 +264,9 @@ impl Lane {
             return Change::Stopped;
         };
         if !self.probes(claimed) {
+            if cause.kind.logs_in() {
+                self.count_refused_login(now);
+            }
             return Change::None;
         }
         let failed_probes = if stop.cause.kind == cause.kind { stop.failed_probes + 1 } else { 0 };
@@ -347,15 +355,19 @@ impl Lane {
             *pace = Some(Slowed::once_more(*pace, now));
             wait = rest.map_or(wait, |rest| rest.min(LONGEST_REST));
         }
-        if matches!(kind, CauseKind::Login | CauseKind::LoginLater | CauseKind::Account) {
-            self.refused_logins.retain(|at| at.after(BUDGET_LASTS) >= now);
-            self.refused_logins.push(now);
+        if kind.logs_in() {
+            self.count_refused_login(now);
         }
         stop.probe_at = Some(self.within_budget(now.after(wait)));
         self.standing = match kind {
             CauseKind::Rate | CauseKind::Quota => Standing::Resting(stop),
             _ => Standing::Paused(stop),
         };
+    }
+
+    fn count_refused_login(&mut self, now: Timestamp) {
+        self.refused_logins.retain(|at| at.after(BUDGET_LASTS) >= now);
+        self.refused_logins.push(now);
     }
 
     /// This time, or later where ten logins of the hour before it have been refused: providers lock accounts that fail

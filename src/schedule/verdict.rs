@@ -80,7 +80,12 @@ pub struct Doubt {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
     /// There was no session: the message was not shown to the provider.
-    NoSession(Obstacle),
+    NoSession {
+        /// What stood in the way.
+        obstacle: Obstacle,
+        /// How many logins were refused on the way: with a token, a fresh one, a password.
+        refused_logins: u32,
+    },
     /// There was a transaction.
     Transacted(Transcript),
     /// The message cannot go out by this account whatever the provider says; the sentence tells why.
@@ -141,7 +146,7 @@ pub enum Charge {
 /// Judges an attempt. `jitter` is a random number in 0 to 1.
 pub fn verdict(case: &Case<'_>, report: &Report, now: Timestamp, jitter: f64) -> Verdict {
     match report {
-        Report::NoSession(obstacle) => no_session(case, obstacle),
+        Report::NoSession { obstacle, .. } => no_session(case, obstacle),
         Report::Unsendable(sentence) => Judge { case, now, jitter }.unsendable(sentence),
         Report::Transacted(transcript) => Judge { case, now, jitter }.transacted(transcript),
     }

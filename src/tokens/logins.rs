@@ -31,6 +31,8 @@ struct Standing {
     failed: HashMap<Method, Failed>,
     /// Whether the last login failed.
     troubled: bool,
+    /// Logins that were refused since the last one passed, or since somebody took account of them.
+    refusals: u32,
     /// The file of the password, as it was before it was last read.
     read: Option<Fingerprint>,
 }
@@ -100,7 +102,7 @@ impl Logins {
     /// The account was opened by this method. Says so once where it is another one than before.
     pub fn opened(&self, account: &AccountName, login: &Login, method: Method) {
         let (before, said) = self.standing(account, |standing| {
-            standing.troubled = false;
+            (standing.troubled, standing.refusals) = (false, 0);
             standing.failed.remove(&method);
             let before = standing.using.replace(method).unwrap_or_else(|| login.first());
             (before, standing.failed.get(&before).map(|failed| failed.said.clone()))
@@ -119,6 +121,16 @@ impl Logins {
     /// No method has opened the account.
     pub fn refused(&self, account: &AccountName) {
         self.standing(account, |standing| standing.troubled = true);
+    }
+
+    /// The smarthost has refused a login.
+    pub fn count_refusal(&self, account: &AccountName) {
+        self.standing(account, |standing| standing.refusals = standing.refusals.saturating_add(1));
+    }
+
+    /// How many logins were refused of which nobody has taken account yet: providers lock accounts that fail too often.
+    pub fn take_refusals(&self, account: &AccountName) -> u32 {
+        self.standing(account, |standing| std::mem::take(&mut standing.refusals))
     }
 
     /// A token of the account.

@@ -69,10 +69,13 @@ impl Ending {
             }
             Self::BreaksEarly => end = End::Stopped(hung_up(Step::Content)),
             Self::BreaksLate(_) => end = End::Stopped(hung_up(Step::FinalReply)),
-            Self::NoSession => return Report::NoSession(hung_up(Step::Connect)),
+            Self::NoSession => return Report::NoSession { obstacle: hung_up(Step::Connect), refused_logins: 0 },
             Self::NoLogin(code, text) => {
                 let reply = Reply::new(code, text);
-                return Report::NoSession(Obstacle::Refused { step: Step::Auth, reply });
+                return Report::NoSession {
+                    obstacle: Obstacle::Refused { step: Step::Auth, reply },
+                    refused_logins: 1,
+                };
             }
         }
         Report::Transacted(Transcript { recipients, end })

@@ -38,6 +38,13 @@ pub enum CauseKind {
     Operator,
 }
 
+impl CauseKind {
+    /// Whether a probe for this cause may end in a refused login, or in one that does no good.
+    pub(super) fn logs_in(self) -> bool {
+        matches!(self, Self::Login | Self::LoginLater | Self::Account)
+    }
+}
+
 /// How long after a failure the next probe goes out. Connecting is tried at least every 30 s; logins are not hammered,
 /// since a provider locks accounts that fail too often.
 pub(super) fn probe_delay(kind: CauseKind, failed_probes: u32) -> Duration {

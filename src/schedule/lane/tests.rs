@@ -69,6 +69,22 @@ fn a_changed_secret_is_tried_at_once() {
 }
 
 #[test]
+fn every_refused_login_counts_towards_the_budget() {
+    let mut lane = Lane::default();
+    // Three connections at once, each with a token, a fresh one and the password.
+    for _ in 0..3 {
+        lane.note_refused_logins(3, at(0));
+        lane.note(Event::Stopped(cause(CauseKind::Login)), at(0), at(0));
+    }
+    assert_eq!(lane.refused_logins.len(), 9);
+    lane.note_refused_logins(1, at(180));
+    lane.note(Event::Stopped(cause(CauseKind::Login)), at(180), at(180));
+    assert_eq!((lane.refused_logins.len(), probe_secs(&lane) >= 3600), (10, true));
+    lane.note_refused_logins(0, at(181));
+    assert_eq!(lane.refused_logins.len(), 10);
+}
+
+#[test]
 fn a_restart_probes_at_once_within_the_budget() {
     let mut lane = Lane::default();
     assert_eq!(lane.restarted(at(0)), Change::None);

@@ -72,6 +72,10 @@ fn outcomes(verdict: &Verdict) -> Vec<&Outcome> {
     verdict.outcomes.iter().map(|(outcome, _)| outcome).collect()
 }
 
+fn no_session(obstacle: Obstacle) -> Report {
+    Report::NoSession { obstacle, refused_logins: 1 }
+}
+
 #[test]
 fn one_refused_recipient_does_not_fail_the_other() {
     let report = transacted(
@@ -101,7 +105,7 @@ fn a_fault_of_the_account_costs_no_recipient_anything() {
 #[test]
 fn without_a_session_nothing_is_charged_and_nothing_counts() {
     let trouble = Trouble { step: Step::Connect, kind: TroubleKind::Connect, detail: "no route".into() };
-    let verdict = Setup::new().judge(&Report::NoSession(Obstacle::Trouble(trouble)));
+    let verdict = Setup::new().judge(&no_session(Obstacle::Trouble(trouble)));
     assert_eq!(outcomes(&verdict), [&Outcome::Untried, &Outcome::Untried]);
     assert_eq!(verdict.charge, Charge::Refunded);
     assert!(matches!(verdict.event, Some(Event::Stopped(Cause { kind: CauseKind::Connect, .. }))));
@@ -186,7 +190,7 @@ fn what_our_own_settings_keep_waits_and_does_not_fail() {
 #[test]
 fn who_hangs_up_on_a_login_is_not_asked_every_half_minute() {
     let trouble = Trouble { step: Step::Auth, kind: TroubleKind::HungUp, detail: "closed".into() };
-    let verdict = Setup::new().judge(&Report::NoSession(Obstacle::Trouble(trouble)));
+    let verdict = Setup::new().judge(&no_session(Obstacle::Trouble(trouble)));
     assert!(matches!(verdict.event, Some(Event::Stopped(Cause { kind: CauseKind::LoginLater, .. }))));
 }
 
@@ -201,7 +205,7 @@ fn what_is_put_off_for_too_long_expires() {
 fn a_refused_token_is_a_refused_login_and_other_trouble_with_it_is_not() {
     let verdict = |kind| {
         let trouble = Trouble { step: Step::Token, kind, detail: "The client secret has expired.".into() };
-        Setup::new().judge(&Report::NoSession(Obstacle::Trouble(trouble)))
+        Setup::new().judge(&no_session(Obstacle::Trouble(trouble)))
     };
     let kind = |verdict: &Verdict| match &verdict.event {
         Some(Event::Stopped(cause)) => cause.kind,
@@ -224,7 +228,7 @@ fn a_refused_token_is_a_refused_login_and_other_trouble_with_it_is_not() {
         assert_eq!((kind(&other), other.heard), (CauseKind::Connect, vec![]));
     }
     let throttled = Obstacle::Refused { step: Step::Token, reply: Reply::new(429, "Too Many Requests") };
-    assert_eq!(kind(&Setup::new().judge(&Report::NoSession(throttled))), CauseKind::Connect);
+    assert_eq!(kind(&Setup::new().judge(&no_session(throttled))), CauseKind::Connect);
 }
 
 #[test]
@@ -306,11 +310,11 @@ fn what_was_said_is_heard_once_with_whom_it_concerns() {
 #[test]
 fn a_session_that_was_refused_is_heard_and_one_that_could_not_be_had_is_not() {
     let refused = Obstacle::Refused { step: Step::Greeting, reply: Reply::new(421, "4.3.2 Service not available") };
-    let verdict = Setup::new().judge(&Report::NoSession(refused));
+    let verdict = Setup::new().judge(&no_session(refused));
     assert_eq!(outcomes(&verdict), [&Outcome::Untried; 2]);
     let [heard] = &verdict.heard[..] else { panic!("{:?}", verdict.heard) };
     assert_eq!((heard.step, heard.reply.as_str()), (Some(Step::Greeting), "421 4.3.2 Service not available"));
     assert_eq!((heard.recipients.as_slice(), &heard.sentence), (&[0, 1][..], &verdict.sentence));
     let trouble = Trouble { step: Step::Connect, kind: TroubleKind::Connect, detail: "no route".into() };
-    assert_eq!(Setup::new().judge(&Report::NoSession(Obstacle::Trouble(trouble))).heard, []);
+    assert_eq!(Setup::new().judge(&no_session(Obstacle::Trouble(trouble))).heard, []);
 }

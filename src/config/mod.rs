@@ -26,6 +26,7 @@ pub use problem::{ConfigErrors, Problem};
 
 mod account;
 mod agreement;
+pub mod certificate;
 mod client;
 mod file;
 mod headers;

@@ -1,0 +1,85 @@
+//! What a certificate says of itself (RFC 5280 §4.1.2): for people, and for dates.
+
+use std::path::Path;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use crate::time::Timestamp;
+
+/// A certificate, as far as people ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// Whose it is: its distinguished name.
+    pub subject: String,
+    /// Who signed it.
+    pub issuer: String,
+    /// When it begins to count.
+    pub begins: Timestamp,
+    /// When it ends.
+    pub ends: Timestamp,
+}
+
+impl Certificate {
+    /// Reads it; none where it is no certificate.
+    pub fn parse(der: &[u8]) -> Option<Self> {
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
+        let validity = certificate.validity();
+        Some(Self {
+            subject: certificate.subject().to_string(),
+            issuer: certificate.issuer().to_string(),
+            begins: Timestamp::from_secs(validity.not_before.timestamp()),
+            ends: Timestamp::from_secs(validity.not_after.timestamp()),
+        })
+    }
+
+    /// The first certificate of a PEM file, which is its owner's. Blocking.
+    ///
+    /// # Errors
+    /// Where there is none, in words that name the file.
+    pub fn of_file(path: &Path) -> Result<Self, String> {
+        let shown = path.display();
+        let pem = std::fs::read(path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+        let first = CertificateDer::pem_slice_iter(&pem).next().and_then(Result::ok);
+        first.and_then(|der| Self::parse(&der)).ok_or_else(|| format!("{shown} holds no certificate"))
+    }
+
+    /// Whole days from `now` until it ends; negative where it has ended.
+    pub fn days_left(&self, now: Timestamp) -> i64 {
+        days_until(self.ends, now)
+    }
+}
+
+/// Whole days from `now` until `then`; negative where that has passed.
+pub fn days_until(then: Timestamp, now: Timestamp) -> i64 {
+    then.as_micros().saturating_sub(now.as_micros()).div_euclid(86_400_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_dates_are_read() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut parameters = rcgen::CertificateParams::new(vec!["smtp.example.com".into()]).unwrap();
+        parameters.distinguished_name.push(rcgen::DnType::CommonName, "smtp.example.com");
+        parameters.not_before = rcgen::date_time_ymd(2026, 11, 1);
+        parameters.not_after = rcgen::date_time_ymd(2026, 12, 1);
+        let made = parameters.self_signed(&key).unwrap();
+        let certificate = Certificate::parse(made.der()).unwrap();
+        assert!(certificate.subject.contains("CN=smtp.example.com"), "{certificate:?}");
+        let now = crate::time::day_begins(2026, 11, 24).unwrap();
+        assert_eq!(certificate.days_left(now), 7);
+        assert_eq!(days_until(now, certificate.ends), -7);
+        assert_eq!(Certificate::parse(b"no certificate"), None);
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.pem");
+        std::fs::write(&path, made.pem()).unwrap();
+        assert_eq!(Certificate::of_file(&path), Ok(certificate));
+        std::fs::write(&path, "nothing").unwrap();
+        assert!(Certificate::of_file(&path).unwrap_err().contains("c.pem holds no certificate"));
+    }
+}

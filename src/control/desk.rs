@@ -1,12 +1,15 @@
 //! Answers requests, for the daemon and, where there is none, for a command that has opened the queue itself.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use super::test_mail;
 use super::request::{AccountStanding, Answer, CapStanding, Request};
 use crate::config::{AccountConfig, Config};
 use crate::ids::{AccountName, MessageId};
+use crate::intake::Intake;
 use crate::observe::Observer;
 use crate::observe::fate::Touched;
 use crate::queue::record::{Operated, Operation};
@@ -14,6 +17,7 @@ use crate::queue::{Queue, QueueStore, StoreError, Urgency, tend_clock};
 use crate::route::{self, Priority};
 use crate::schedule::cap::{Allowance, Ledger, limit};
 use crate::schedule::lane::Change;
+use crate::schedule::trial::Trial;
 use crate::time::Timestamp;
 
 /// What answers need.
@@ -28,7 +32,22 @@ pub struct Desk {
     pub wake: Arc<Notify>,
     /// Whether this is the daemon's own desk, with counts since its start.
     pub resident: bool,
+    /// For test mails.
+    pub intake: Arc<Intake>,
+    /// What tries accounts out.
+    pub tester: Arc<dyn Tester>,
+    /// Who reads the configuration again; none where nobody does.
+    pub reloads: Option<mpsc::Sender<ReloadAsked>>,
 }
+
+/// Tries accounts out. Sockets to providers are not this floor's business, so whoever puts the parts together lends one.
+pub trait Tester: Send + Sync {
+    /// Does all that a delivery by this account does, but for the message.
+    fn test<'a>(&'a self, account: &'a AccountConfig) -> Pin<Box<dyn Future<Output = Trial> + Send + 'a>>;
+}
+
+/// Somebody wants the configuration read again, and hears here how that went.
+pub type ReloadAsked = oneshot::Sender<Result<String, String>>;
 
 impl Desk {
     /// Answers.
@@ -52,6 +71,9 @@ impl Desk {
             Request::Accounts => self.accounts().await.map(Answer::Accounts),
             Request::Resume(account) => self.resume(account).await,
             Request::Pause(account) => self.pause(account).await,
+            Request::Test(account) => Ok(self.test(&account).await),
+            Request::TestMail { from, to } => Ok(test_mail::queue(&self.intake, &self.config.borrow().clone(), from, to).await),
+            Request::Reload => Ok(self.reload().await),
         };
         self.wake.notify_one();
         answered.unwrap_or_else(|error| Answer::Refused(error.to_string()))
@@ -92,8 +114,8 @@ impl Desk {
 
     async fn resume(&self, account: AccountName) -> Result<Answer, StoreError> {
         let config = Arc::clone(&self.config.borrow());
-        if let Some(refused) = unknown(&config, &account) {
-            return Ok(refused);
+        if config.account(&account).is_none() {
+            return Ok(unknown(&config, &account));
         }
         let (name, settings) = (account.clone(), Arc::clone(&config));
         let change = self.queue.write(Urgency::Work, move |store, now| {
@@ -112,8 +134,8 @@ impl Desk {
 
     async fn pause(&self, account: AccountName) -> Result<Answer, StoreError> {
         let config = Arc::clone(&self.config.borrow());
-        if let Some(refused) = unknown(&config, &account) {
-            return Ok(refused);
+        if config.account(&account).is_none() {
+            return Ok(unknown(&config, &account));
         }
         let name = account.clone();
         let lane = self
@@ -132,6 +154,30 @@ impl Desk {
         Ok(Answer::Hastened(0))
     }
 
+    async fn test(&self, name: &AccountName) -> Answer {
+        let config = Arc::clone(&self.config.borrow());
+        match config.account(name) {
+            Some(account) => Answer::Tested(Box::new(self.tester.test(account).await)),
+            None => unknown(&config, name),
+        }
+    }
+
+    async fn reload(&self) -> Answer {
+        let (asked, heard) = oneshot::channel();
+        let Some(reloads) = &self.reloads else {
+            return Answer::Refused("nothing runs here that could read the configuration again".into());
+        };
+        let stopping = || Answer::Refused("the daemon is stopping".into());
+        if reloads.send(asked).await.is_err() {
+            return stopping();
+        }
+        match heard.await {
+            Ok(Ok(sentence)) => Answer::Reloaded(sentence),
+            Ok(Err(why)) => Answer::Refused(why),
+            Err(_) => stopping(),
+        }
+    }
+
     async fn accounts(&self) -> Result<Vec<AccountStanding>, StoreError> {
         let config = Arc::clone(&self.config.borrow());
         self.queue
@@ -142,12 +188,9 @@ impl Desk {
     }
 }
 
-fn unknown(config: &Config, account: &AccountName) -> Option<Answer> {
-    if config.account(account).is_some() {
-        return None;
-    }
+fn unknown(config: &Config, account: &AccountName) -> Answer {
     let known: Vec<&str> = config.accounts.iter().map(|account| account.name.as_str()).collect();
-    Some(Answer::Refused(format!("there is no account {account}; there is {}", known.join(", "))))
+    Answer::Refused(format!("there is no account {account}; there is {}", known.join(", ")))
 }
 
 fn standing(

@@ -6,4 +6,5 @@ pub mod fairness;
 pub mod lane;
 pub mod plan;
 pub mod retry;
+pub mod trial;
 pub mod verdict;

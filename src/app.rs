@@ -10,14 +10,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
+pub mod custody;
+pub mod errand;
+
+use self::errand::Lent;
 use crate::config::{Config, ConfigErrors, ListenerConfig, OnUncertain, QueueConfig};
 use crate::control::desk::Desk;
 use crate::control::server::ControlServer;
 use crate::control::socket_path;
 use crate::deliver::dispatcher::Dispatcher;
+use crate::deliver::mended;
 use crate::ids::{AccountName, MessageId};
 use crate::intake::Intake;
 use crate::observe::Observer;
@@ -29,6 +34,7 @@ use crate::receive::{BindError, Listener, Settings, Shutdown, Stopper};
 use crate::route;
 use crate::schedule::cap::horizon;
 use crate::time::{Clock, MonotonicClock, wall_clock};
+use crate::tokens::{Logins, keeper};
 
 /// Why the daemon did not start, or stopped on its own.
 #[derive(Debug, thiserror::Error)]
@@ -161,17 +167,38 @@ impl App {
         queue
             .write(Urgency::Work, move |store, now| tend_clock(store, &route::DEFAULT.into(), accounts.iter(), now))
             .await?;
+        let logins = Arc::new(Logins::beside(&config.borrow().queue.path, Arc::clone(&clock), Arc::clone(&observer)));
+        let dispatcher = Dispatcher::new(
+            queue.clone(),
+            Arc::clone(&observer),
+            config.subscribe(),
+            Arc::clone(&wake),
+            Arc::clone(&logins),
+        );
+        let (reloads, mut reload_asked) = mpsc::channel(1);
         let desk = Desk {
             queue: queue.clone(),
             observer: Arc::clone(&observer),
             config: config.subscribe(),
             wake: Arc::clone(&wake),
+            logins: Arc::clone(&logins),
             resident: true,
+            intake: Arc::clone(&intake),
+            tester: Arc::new(Lent(dispatcher.trials())),
+            reloads: Some(reloads),
         };
         let control = tokio::spawn(control.serve(Arc::new(desk)));
         let housekeeping = tokio::spawn(keep_house(queue.clone(), config.subscribe()));
         let (stop_dispatcher, stopping) = watch::channel(false);
-        let dispatcher = Dispatcher::new(queue.clone(), Arc::clone(&observer), config.subscribe(), Arc::clone(&wake));
+        let keeping = tokio::spawn(keeper::keep(Arc::clone(&logins), config.subscribe()));
+        let watching = mended::watch(
+            queue.clone(),
+            Arc::clone(&observer),
+            Arc::clone(&logins),
+            config.subscribe(),
+            Arc::clone(&wake),
+        );
+        let watching = tokio::spawn(watching);
         let mut dispatcher = tokio::spawn(dispatcher.run(stopping, GRACE));
         let mut listeners = Listeners {
             intake,
@@ -195,8 +222,12 @@ impl App {
                         observer.stopping(&format!("{name} received; what is under way has {} s to end", GRACE.as_secs()));
                         break None;
                     }
-                    Signal::Reload => reload(file.as_deref(), &config, &mut listeners, &observer),
+                    Signal::Reload => drop(reload(file.as_deref(), &config, &mut listeners, &observer, &logins)),
                 },
+                Some(asked) = reload_asked.recv() => {
+                    // Who has asked may have gone meanwhile.
+                    let _ = asked.send(reload(file.as_deref(), &config, &mut listeners, &observer, &logins));
+                }
                 failure = queue.failed() => break Some(broke(&observer, "queue_failed", failure)),
                 ended = &mut dispatcher => {
                     let why = ended.map_or_else(|broken| broken.to_string(), why_ended);
@@ -217,7 +248,7 @@ impl App {
         let _ = tokio::time::timeout(grace + PARTING, ended).await;
         control.abort();
         let _ = control.await;
-        housekeeping.abort();
+        [housekeeping, keeping, watching].iter().for_each(tokio::task::JoinHandle::abort);
         failure.map_or(Ok(()), |failure| Err(failure.into()))
     }
 }
@@ -298,9 +329,19 @@ fn settings_of(config: &Config, listener: &ListenerConfig) -> Arc<Settings> {
     Arc::new(Settings { listener: listener.clone(), clients: config.clients.clone() })
 }
 
-/// Reads the configuration again; a bad one changes nothing and says so.
-fn reload(file: Option<&Path>, config: &watch::Sender<Arc<Config>>, listeners: &mut Listeners, observer: &Observer) {
-    let Some(file) = file else { return observer.reloaded("there is no configuration file to read again") };
+/// Reads the configuration again; a bad one changes nothing and says so, in the log and to who has asked.
+fn reload(
+    file: Option<&Path>,
+    config: &watch::Sender<Arc<Config>>,
+    listeners: &mut Listeners,
+    observer: &Observer,
+    logins: &Logins,
+) -> Result<String, String> {
+    let Some(file) = file else {
+        let said = "there is no configuration file to read again";
+        observer.reloaded(said);
+        return Err(said.into());
+    };
     if let Ok(now) = NotifyState::monotonic_usec_now() {
         tell_service_manager(&[NotifyState::Reloading, now]);
     }
@@ -313,14 +354,22 @@ fn reload(file: Option<&Path>, config: &watch::Sender<Arc<Config>>, listeners: &
         listeners.change(&fresh)?;
         Ok(fresh)
     });
-    match outcome {
+    let told = match outcome {
         Ok(fresh) => {
             config.send_replace(Arc::new(fresh));
-            observer.reloaded(&format!("{} was read again and counts from now on", file.display()));
+            let said = format!("{} was read again and counts from now on", file.display());
+            observer.reloaded(&said);
+            Ok(said)
         }
-        Err(errors) => observer.alarm("bad_configuration", &format!("the configuration stays as it was: {errors}")),
-    }
+        Err(errors) => {
+            let said = format!("the configuration stays as it was: {errors}");
+            observer.alarm("bad_configuration", &said);
+            Err(said)
+        }
+    };
+    config.borrow().account_names().for_each(|account| logins.forgive(account));
     tell_service_manager(&[NotifyState::Ready]);
+    told
 }
 
 /// What goes by age: history and charges. Leases do not: those of this process end with their workers, those of a dead

@@ -7,7 +7,7 @@
 //! | 0 words | [`smtp`], [`ids`], [`time`] | std |
 //! | 1 rules | [`session`], [`message`], [`route`], [`provider`], [`schedule`] | floor 0; no tokio, clock, randomness, logging |
 //! | 2 stores and settings | [`config`], [`queue`], [`observe`], [`web`] | floors 0 and 1 |
-//! | 3 the door into the queue | [`intake`] | floors 0 to 2 |
+//! | 3 the door into the queue, and logins | [`intake`], [`tokens`] | floors 0 to 2 |
 //! | 4 drivers | [`receive`], [`deliver`], [`sandbox`], [`control`] | floors 0 to 3, not each other |
 //! | 5 assembly | [`app`], [`doctor`], [`cli`] | everything |
 
@@ -27,6 +27,7 @@ pub mod queue;
 pub mod web;
 
 pub mod intake;
+pub mod tokens;
 
 pub mod control;
 pub mod deliver;

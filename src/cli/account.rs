@@ -6,11 +6,13 @@ use std::time::Duration;
 use clap::Subcommand;
 
 use super::output::say;
-use super::reach::{ask, ask_whom, print_json};
+use super::reach::{ask, ask_whom, converse, print_json};
+use super::trial::{self, Output};
 use super::{Failure, table};
 use crate::control::request::{AccountStanding, Answer, Request};
 use crate::ids::AccountName;
 use crate::time::spoken;
+use crate::tokens::{Invitation, LoginProgress};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AccountCommand {
@@ -25,8 +27,21 @@ pub(super) enum AccountCommand {
         /// The account
         name: String,
     },
+    /// Do all that a delivery does but for the message: resolve, connect, TLS, log in, MAIL FROM; say which step fails and why
+    Test {
+        /// The account
+        name: String,
+        /// JSON, for programs
+        #[arg(long)]
+        json: bool,
+    },
     /// Send nothing by this account until it is resumed
     Pause {
+        /// The account
+        name: String,
+    },
+    /// Log in as the user of the account's mailbox, with a browser on any machine: for `[account.oauth]` without a secret
+    Login {
         /// The account
         name: String,
     },
@@ -47,9 +62,40 @@ impl AccountCommand {
                 say!("{name}: paused; its mail is kept until `mailsluice account resume {name}`")?;
                 Ok(())
             }
+            Self::Test { name, json } => trial::test(config, &name, if json { Output::Json } else { Output::Text }),
+            Self::Login { name } => log_in(config, &name),
         }
     }
 }
+
+/// Shows address and code, and waits until the user has entered it.
+fn log_in(config: &Path, name: &str) -> Result<(), Failure> {
+    let account = AccountName::from(name);
+    converse(config, Request::Login(account.clone()), |answer| {
+        match answer {
+            Answer::Invited(Invitation { verification_uri, user_code, expires_in }) => {
+                let within = spoken(Duration::from_secs(expires_in));
+                say!("{name}: open {verification_uri} in a browser, as the user of the mailbox,")?;
+                say!("and enter the code {user_code} within {within}. Waiting…")?;
+            }
+            Answer::LoginIs(LoginProgress::Waiting) => {}
+            Answer::LoginIs(LoginProgress::LoggedIn) => {
+                say!("{name}: logged in; the account is open")?;
+                return Ok(None);
+            }
+            Answer::LoginIs(LoginProgress::Failed(why)) => {
+                return Err(Failure::Said(format!("{name} is not logged in: {why}")));
+            }
+            Answer::LoginIs(LoginProgress::NotBegun) => {
+                return Err(Failure::Said("the daemon was restarted meanwhile: run the command again".into()));
+            }
+            _ => return Err(unexpected()),
+        }
+        Ok(Some((ASKED_EVERY, Request::LoginOutcome(account.clone()))))
+    })
+}
+
+const ASKED_EVERY: Duration = Duration::from_secs(1);
 
 fn unexpected() -> Failure {
     Failure::Said("the daemon answered something else than was asked: is it of another version?".into())

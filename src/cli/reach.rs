@@ -1,19 +1,15 @@
 //! How a command reaches the queue: through the daemon, or, only where none runs, by opening it.
 
 use std::path::Path;
-use std::sync::Arc;
-
-use tokio::sync::{Notify, watch};
+use std::time::Duration;
 
 use super::output::say;
 use super::{Failure, runtime};
-use crate::app::{AppError, holds, open_queue, tell_reclaimed};
+use crate::app::AppError;
+use crate::app::errand::{Errand, Purpose};
 use crate::config::{Config, queue_path};
-use crate::control::desk::Desk;
 use crate::control::request::{Answer, Request};
 use crate::control::{client, socket_path};
-use crate::ids::AccountName;
-use crate::observe::Observer;
 use crate::observe::logging::{self, LogFormat, LogTarget};
 
 /// Who answered.
@@ -48,30 +44,63 @@ pub(super) fn ask_whom(config: &Path, request: Request) -> Result<(Answer, By), 
         Some(answer) => (answer, By::Daemon),
         None => (open_and_ask(config, &database, request)?, By::Ourselves),
     };
-    match answer {
-        (Answer::Refused(why), _) => Err(Failure::Said(why)),
-        answered => Ok(answered),
-    }
+    not_refused(answer.0).map(|answered| (answered, answer.1))
 }
 
 fn open_and_ask(config: &Path, database: &Path, request: Request) -> Result<Answer, Failure> {
+    let settings = settings_of(config, database)?;
+    let changes = request.changes();
+    let purpose = if changes { Purpose::Change } else { Purpose::Look };
+    runtime()?.block_on(async { Ok(Errand::begin(&settings, purpose)?.desk().answer(request).await) })
+}
+
+/// The settings of a queue that no daemon has; the log goes to standard error.
+fn settings_of(config: &Path, database: &Path) -> Result<Config, Failure> {
     if !database.exists() {
         return Err(Failure::Said(format!("there is no daemon and no queue at {}", database.display())));
     }
     let settings = Config::load_without_secrets(config).map_err(AppError::from)?;
     logging::start(LogFormat::Text, LogTarget::Stderr);
-    runtime()?.block_on(async {
-        let hold = |account: &AccountName| holds(&settings, account);
-        // Who only looks leaves what the last daemon had under way to the next one.
-        let opened = open_queue(&settings.queue, request.changes().then_some(&hold))?;
-        let (observer, wake) = (Arc::new(Observer::default()), Arc::new(Notify::new()));
-        for reclaimed in &opened.reclaimed {
-            tell_reclaimed(&observer, reclaimed, hold(&reclaimed.account));
-        }
-        let (_sender, config) = watch::channel(Arc::new(settings.clone()));
-        let desk = Desk { queue: opened.queue, observer, config, wake, resident: false };
-        Ok(desk.answer(request).await)
-    })
+    Ok(settings)
+}
+
+/// Asks one thing after another, of one desk: each answer decides on the next request and how long to wait before it.
+/// `next` returns none where it has heard enough.
+pub(super) fn converse(
+    config: &Path,
+    first: Request,
+    mut next: impl FnMut(Answer) -> Result<Option<(Duration, Request)>, Failure>,
+) -> Result<(), Failure> {
+    let database = queue_path(config).map_err(AppError::from)?;
+    let socket = socket_path(&database);
+    let asked = |request: &Request| client::ask(&socket, request).map_err(|error| Failure::Said(error.to_string()));
+    let Some(answer) = asked(&first)? else {
+        let settings = settings_of(config, &database)?;
+        return runtime()?.block_on(async {
+            let errand = Errand::begin(&settings, Purpose::Change)?;
+            let desk = errand.desk();
+            let mut answer = desk.answer(first).await;
+            while let Some((wait, request)) = next(not_refused(answer)?)? {
+                tokio::time::sleep(wait).await;
+                answer = desk.answer(request).await;
+            }
+            Ok(())
+        });
+    };
+    let mut answer = answer;
+    while let Some((wait, request)) = next(not_refused(answer)?)? {
+        std::thread::sleep(wait);
+        answer =
+            asked(&request)?.ok_or_else(|| Failure::Said("the daemon has stopped: start it and try again".into()))?;
+    }
+    Ok(())
+}
+
+fn not_refused(answer: Answer) -> Result<Answer, Failure> {
+    match answer {
+        Answer::Refused(why) => Err(Failure::Said(why)),
+        answer => Ok(answer),
+    }
 }
 
 /// Prints an answer for a program.

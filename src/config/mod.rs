@@ -267,6 +267,16 @@ impl Config {
     }
 }
 
+impl Method {
+    /// The word that logs use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OAuth => "OAuth",
+            Self::Password => "password",
+        }
+    }
+}
+
 impl AccountConfig {
     /// Where its mail goes, as logs and lists name it.
     pub fn host(&self) -> &str {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use super::test_mail;
 use super::request::{AccountStanding, Answer, CapStanding, Request};
-use crate::config::{AccountConfig, Config};
+use super::test_mail;
+use crate::config::{AccountConfig, Config, Destination};
 use crate::ids::{AccountName, MessageId};
 use crate::intake::Intake;
 use crate::observe::Observer;
@@ -18,7 +18,9 @@ use crate::route::{self, Priority};
 use crate::schedule::cap::{Allowance, Ledger, limit};
 use crate::schedule::lane::Change;
 use crate::schedule::trial::Trial;
+use crate::smtp::Address;
 use crate::time::Timestamp;
+use crate::tokens::{LoginProgress, Logins};
 
 /// What answers need.
 pub struct Desk {
@@ -30,6 +32,8 @@ pub struct Desk {
     pub config: watch::Receiver<Arc<Config>>,
     /// Rung when there may be something to send.
     pub wake: Arc<Notify>,
+    /// How the accounts log in.
+    pub logins: Arc<Logins>,
     /// Whether this is the daemon's own desk, with counts since its start.
     pub resident: bool,
     /// For test mails.
@@ -72,8 +76,10 @@ impl Desk {
             Request::Resume(account) => self.resume(account).await,
             Request::Pause(account) => self.pause(account).await,
             Request::Test(account) => Ok(self.test(&account).await),
-            Request::TestMail { from, to } => Ok(test_mail::queue(&self.intake, &self.config.borrow().clone(), from, to).await),
+            Request::TestMail { from, to } => Ok(self.test_mail(from, to).await),
             Request::Reload => Ok(self.reload().await),
+            Request::Login(account) => Ok(self.log_in(&account).await),
+            Request::LoginOutcome(account) => self.login_outcome(account).await,
         };
         self.wake.notify_one();
         answered.unwrap_or_else(|error| Answer::Refused(error.to_string()))
@@ -114,9 +120,10 @@ impl Desk {
 
     async fn resume(&self, account: AccountName) -> Result<Answer, StoreError> {
         let config = Arc::clone(&self.config.borrow());
-        if config.account(&account).is_none() {
-            return Ok(unknown(&config, &account));
+        if let Some(refused) = unknown(&config, &account) {
+            return Ok(refused);
         }
+        self.logins.forgive(&account);
         let (name, settings) = (account.clone(), Arc::clone(&config));
         let change = self.queue.write(Urgency::Work, move |store, now| {
             let mut lane = store.lane(&name)?;
@@ -134,8 +141,8 @@ impl Desk {
 
     async fn pause(&self, account: AccountName) -> Result<Answer, StoreError> {
         let config = Arc::clone(&self.config.borrow());
-        if config.account(&account).is_none() {
-            return Ok(unknown(&config, &account));
+        if let Some(refused) = unknown(&config, &account) {
+            return Ok(refused);
         }
         let name = account.clone();
         let lane = self
@@ -158,8 +165,13 @@ impl Desk {
         let config = Arc::clone(&self.config.borrow());
         match config.account(name) {
             Some(account) => Answer::Tested(Box::new(self.tester.test(account).await)),
-            None => unknown(&config, name),
+            None => Answer::Refused(no_such(&config, name)),
         }
+    }
+
+    async fn test_mail(&self, from: Option<Address>, to: Address) -> Answer {
+        let config = Arc::clone(&self.config.borrow());
+        test_mail::queue(&self.intake, &config, from, to).await
     }
 
     async fn reload(&self) -> Answer {
@@ -178,6 +190,33 @@ impl Desk {
         }
     }
 
+    async fn log_in(&self, account: &AccountName) -> Answer {
+        let config = Arc::clone(&self.config.borrow());
+        if let Some(refused) = unknown(&config, account) {
+            return refused;
+        }
+        let oauth = config.account(account).and_then(|account| match &account.destination {
+            Destination::Smtp(endpoint) => endpoint.login.as_ref()?.oauth.as_ref(),
+            Destination::Directory(_) => None,
+        });
+        let Some(oauth) = oauth else {
+            return Answer::Refused(format!("account {account} has no [account.oauth]: there is nobody to log in"));
+        };
+        let invited = self.logins.tokens().begin_login(account, oauth).await;
+        invited.map_or_else(Answer::Refused, Answer::Invited)
+    }
+
+    /// How far a login is; one that has ended well opens the lane.
+    async fn login_outcome(&self, account: AccountName) -> Result<Answer, StoreError> {
+        let progress = self.logins.tokens().login_progress(&account);
+        if progress == LoginProgress::LoggedIn
+            && let refused @ Answer::Refused(_) = self.resume(account).await?
+        {
+            return Ok(refused);
+        }
+        Ok(Answer::LoginIs(progress))
+    }
+
     async fn accounts(&self) -> Result<Vec<AccountStanding>, StoreError> {
         let config = Arc::clone(&self.config.borrow());
         self.queue
@@ -188,9 +227,16 @@ impl Desk {
     }
 }
 
-fn unknown(config: &Config, account: &AccountName) -> Answer {
+fn unknown(config: &Config, account: &AccountName) -> Option<Answer> {
+    if config.account(account).is_some() {
+        return None;
+    }
+    Some(Answer::Refused(no_such(config, account)))
+}
+
+fn no_such(config: &Config, account: &AccountName) -> String {
     let known: Vec<&str> = config.accounts.iter().map(|account| account.name.as_str()).collect();
-    Answer::Refused(format!("there is no account {account}; there is {}", known.join(", ")))
+    format!("there is no account {account}; there is {}", known.join(", "))
 }
 
 fn standing(

@@ -7,6 +7,7 @@ use crate::observe::metrics::Counts;
 use crate::queue::record::{ListRequest, Listed, Operated, Operation, Shown, Stats};
 use crate::schedule::trial::Trial;
 use crate::smtp::Address;
+use crate::tokens::{Invitation, LoginProgress};
 
 /// What a command asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +45,10 @@ pub enum Request {
     },
     /// The configuration is to be read again.
     Reload,
+    /// A user wants to log in to an account.
+    Login(AccountName),
+    /// How far that login is.
+    LoginOutcome(AccountName),
 }
 
 impl Request {
@@ -51,7 +56,13 @@ impl Request {
     pub fn changes(&self) -> bool {
         match self {
             Self::List(_) | Self::Show(_) | Self::Stats | Self::Accounts | Self::Test(_) | Self::Reload => false,
-            Self::Operate { .. } | Self::RetryAll | Self::Resume(_) | Self::Pause(_) | Self::TestMail { .. } => true,
+            Self::Operate { .. }
+            | Self::RetryAll
+            | Self::Resume(_)
+            | Self::Pause(_)
+            | Self::Login(_)
+            | Self::LoginOutcome(_)
+            | Self::TestMail { .. } => true,
         }
     }
 }
@@ -83,6 +94,10 @@ pub enum Answer {
     Queued(MessageId),
     /// The configuration was read again; how that went, in a sentence.
     Reloaded(String),
+    /// What the user needs to log in.
+    Invited(Invitation),
+    /// How far a login is.
+    LoginIs(LoginProgress),
     /// It was not done; says why and what to do.
     Refused(String),
 }

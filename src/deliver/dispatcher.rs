@@ -10,6 +10,7 @@ use tokio::task::{self, JoinSet};
 
 use super::pool::{Pool, dismiss};
 use super::round::{Round, round};
+use super::trial::Trials;
 use super::upstream::Timeouts;
 use super::worker::Worker;
 use crate::config::Config;
@@ -19,6 +20,7 @@ use crate::queue::record::Claim;
 use crate::queue::{Queue, StoreError, Urgency};
 use crate::schedule::fairness::Fairness;
 use crate::schedule::plan::Plan;
+use crate::tokens::Logins;
 
 /// What the dispatcher and its workers share.
 pub(super) struct Shared {
@@ -26,6 +28,7 @@ pub(super) struct Shared {
     pub(super) observer: Arc<Observer>,
     pub(super) pool: Pool,
     pub(super) timeouts: Timeouts,
+    pub(super) logins: Arc<Logins>,
     /// Rung when there may be something to do.
     pub(super) wake: Arc<Notify>,
     /// Outcomes that could not be written yet: until they are, nothing more is claimed.
@@ -51,12 +54,19 @@ pub struct Dispatcher {
 
 impl Dispatcher {
     /// A dispatcher for this queue. `wake` is rung by whoever adds to the queue or changes a lane.
-    pub fn new(queue: Queue, observer: Arc<Observer>, config: watch::Receiver<Arc<Config>>, wake: Arc<Notify>) -> Self {
+    pub fn new(
+        queue: Queue,
+        observer: Arc<Observer>,
+        config: watch::Receiver<Arc<Config>>,
+        wake: Arc<Notify>,
+        logins: Arc<Logins>,
+    ) -> Self {
         let shared = Shared {
             queue,
             observer,
             pool: Pool::default(),
             timeouts: Timeouts::default(),
+            logins,
             wake,
             unwritten: AtomicU32::new(0),
             memory: Arc::new(Semaphore::new(MEMORY_KIB as usize)),
@@ -73,6 +83,11 @@ impl Dispatcher {
             workers: JoinSet::new(),
             claims: HashMap::new(),
         }
+    }
+
+    /// Trials that share slots, logins and connections with the deliveries.
+    pub fn trials(&self) -> Trials {
+        Trials::beside(Arc::clone(&self.shared))
     }
 
     /// Runs until `stop` says so, then lets what is under way come to its end, for `grace` at most.

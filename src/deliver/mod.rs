@@ -2,13 +2,16 @@
 
 pub mod directory;
 pub mod dispatcher;
+pub mod mended;
 pub mod round;
+pub mod trial;
 pub mod upstream;
 
 mod connect;
 mod credentials;
 mod extensions;
 mod lettre;
+mod opening;
 #[cfg(test)]
 mod peer;
 mod pool;
@@ -16,4 +19,5 @@ mod replies;
 mod timeouts;
 mod tls;
 mod trouble;
+mod witness;
 mod worker;

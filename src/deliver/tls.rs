@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{CertificateError, ClientConfig};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
+use secrecy::ExposeSecret as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::trouble::{broken, timed_out};
-use crate::config::SmtpEndpoint;
+use super::trouble::{broken, local, timed_out};
+use super::witness::{Sight, Witness};
+use crate::config::{ClientCertificate, SmtpEndpoint};
 use crate::schedule::attempt::{Step, Trouble, TroubleKind};
 use crate::web::system_roots;
 
@@ -24,26 +26,53 @@ pub(super) async fn handshake<S>(
     endpoint: &SmtpEndpoint,
     peer: &str,
     limit: Duration,
+    witness: &dyn Witness,
 ) -> Result<TlsStream<S>, Trouble>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let name = ServerName::try_from(endpoint.host.clone())
         .map_err(|_| fault(format!("{:?} is neither a DNS name nor an IP address", endpoint.host)))?;
-    let ca_file = endpoint.ca_file.clone();
-    let config = tokio::task::spawn_blocking(move || client_config(ca_file))
+    let (ca_file, certificate) = (endpoint.ca_file.clone(), endpoint.certificate.clone());
+    let config = tokio::task::spawn_blocking(move || client_config(ca_file, certificate.as_ref()))
         .await
-        .unwrap_or_else(|error| Err(format!("the trust store could not be read: {error}")))
-        .map_err(fault)?;
+        .unwrap_or_else(|error| Err(fault(format!("the trust store could not be read: {error}"))))?;
     match timeout(limit, TlsConnector::from(Arc::new(config)).connect(name, stream)).await {
-        Ok(Ok(stream)) => Ok(stream),
+        Ok(Ok(stream)) => {
+            witness.saw(Sight::Encrypted(stream.get_ref().1));
+            Ok(stream)
+        }
         Ok(Err(error)) => Err(failed(&error, endpoint, peer)),
         Err(_) => Err(timed_out(Step::Tls, peer, limit)),
     }
 }
 
-/// Blocking, brief: `ca_file` is read anew, so that a renewed one counts; the system's anchors are read once.
-fn client_config(ca_file: Option<PathBuf>) -> Result<ClientConfig, String> {
+/// Blocking, brief: `ca_file` and our own certificate are read anew, so that renewed ones count; the system's anchors are
+/// read once.
+fn client_config(ca_file: Option<PathBuf>, own: Option<&ClientCertificate>) -> Result<ClientConfig, Trouble> {
+    let roots = trusted(ca_file).map_err(fault)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|error| fault(format!("TLS cannot be set up: {error}")))?;
+    let builder = builder.with_root_certificates(roots);
+    match own {
+        None => Ok(builder.with_no_client_auth()),
+        Some(own) => own_certificate(own)
+            .and_then(|(chain, key)| {
+                let set = builder.with_client_auth_cert(chain, key);
+                set.map_err(|error| match error {
+                    rustls::Error::InconsistentKeys(_) => "it belongs to another key: check certificate and key".into(),
+                    other => other.to_string(),
+                })
+            })
+            .map_err(|why| {
+                let path = own.certificate.display();
+                local(Step::Tls, format!("the account's certificate {path} cannot be used: {why}"))
+            }),
+    }
+}
+
+fn trusted(ca_file: Option<PathBuf>) -> Result<RootCertStore, String> {
     let mut roots = system_roots().clone();
     if let Some(path) = &ca_file {
         let certificates = read_certificates(path).map_err(|error| {
@@ -62,10 +91,15 @@ fn client_config(ca_file: Option<PathBuf>) -> Result<ClientConfig, String> {
             "this machine has no trusted certificates: install the package ca-certificates, or set ca_file".into()
         );
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder.map_err(|error| format!("TLS cannot be set up: {error}"))?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    Ok(roots)
+}
+
+/// Our certificate, those between it and its root, and its key.
+fn own_certificate(own: &ClientCertificate) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
+    let chain = read_certificates(&own.certificate)?;
+    let key = own.key.read().map_err(|error| format!("its key cannot be read: {error}"))?;
+    let key = PrivateKeyDer::from_pem_slice(key.expose_secret().as_bytes());
+    Ok((chain, key.map_err(|error| format!("its key is no private key in PEM: {error}"))?))
 }
 
 fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {

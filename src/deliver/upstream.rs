@@ -4,14 +4,19 @@
 use secrecy::ExposeSecret as _;
 
 use super::connect::{self, Stream};
-use super::credentials::{Credentials, choose};
+use super::credentials::{Credentials, Hidden, error_challenge};
 pub use super::extensions::Extensions;
 use super::lettre::{CLOSING, Connection, Parameter, mail, rcpt};
+pub use super::opening::OPENINGS;
+use super::opening::Opening;
 pub use super::timeouts::Timeouts;
 use super::trouble::{local, protocol};
-use crate::config::SmtpEndpoint;
+use super::witness::{Sight, Unwatched, Witness};
+use crate::config::{AccountConfig, SmtpEndpoint};
+use crate::provider::Mechanism;
 use crate::schedule::attempt::{End, Obstacle, RcptResult, Step, Transcript, Trouble};
-use crate::smtp::{Envelope, Reply};
+use crate::smtp::{Envelope, Reply, ReversePath};
+use crate::tokens::Logins;
 
 /// A connection to a smarthost that is encrypted as configured and logged in.
 #[derive(Debug)]
@@ -34,19 +39,34 @@ pub struct BodyKind {
 }
 
 impl Upstream {
-    /// Connects, encrypts and logs in; takes at most [`Timeouts::opening`]. Dropping the future closes the connection.
+    /// Connects, encrypts and logs in, by the account's other method where the first one does not open it. Each
+    /// connection takes at most [`Timeouts::opening`]; there are at most [`OPENINGS`]. Dropping the future closes it.
     ///
     /// # Errors
-    /// The refusing reply, or the trouble, of the first step that failed.
-    pub async fn open(endpoint: &SmtpEndpoint, timeouts: &Timeouts) -> Result<Self, Obstacle> {
-        let peer = connect::peer_name(endpoint);
-        // First, because a secret that cannot be read is not worth a connection.
-        let credentials = match &endpoint.login {
-            Some(login) => Some(Credentials::read(login).await.map_err(Obstacle::Trouble)?),
-            None => None,
-        };
-        let stream = connect::dial(endpoint, &peer, timeouts).await.map_err(Obstacle::Trouble)?;
-        Self::over(stream, endpoint, credentials, peer, timeouts).await
+    /// The refusing reply, or the trouble, of the first step that failed; where two methods failed, that of the method
+    /// that a person has to mend.
+    pub async fn open(
+        account: &AccountConfig,
+        endpoint: &SmtpEndpoint,
+        logins: &Logins,
+        timeouts: &Timeouts,
+    ) -> Result<Self, Obstacle> {
+        Opening { account, endpoint, logins, timeouts, witness: &Unwatched }.open().await
+    }
+
+    /// Begins a transaction and resets it: whether the host lets this sender in, without a message.
+    ///
+    /// # Errors
+    /// The refusing reply, or the trouble, of MAIL or RSET.
+    pub(super) async fn try_sender(&mut self, sender: &ReversePath) -> Result<Reply, Obstacle> {
+        self.reusable = false;
+        let command = mail(sender, &[]);
+        let reply = self.connection.command(&command, Step::Mail, self.timeouts.mail).await;
+        let reply = expect(2, Step::Mail, reply.map_err(Obstacle::Trouble)?, &self.peer)?;
+        let reset = self.connection.command("RSET\r\n", Step::Mail, self.timeouts.farewell).await;
+        expect(2, Step::Mail, reset.map_err(Obstacle::Trouble)?, &self.peer)?;
+        self.reusable = self.connection.is_sound();
+        Ok(reply)
     }
 
     /// What the smarthost offers.
@@ -84,43 +104,75 @@ impl Upstream {
         }
     }
 
+    pub(super) async fn connect(
+        endpoint: &SmtpEndpoint,
+        credentials: Option<Credentials>,
+        timeouts: &Timeouts,
+        witness: &dyn Witness,
+    ) -> Result<Self, Obstacle> {
+        let peer = connect::peer_name(endpoint);
+        let stream = connect::dial(endpoint, &peer, timeouts, witness).await.map_err(Obstacle::Trouble)?;
+        Self::over(stream, endpoint, credentials, peer, timeouts, witness).await
+    }
+
     async fn over(
         stream: impl Stream,
         endpoint: &SmtpEndpoint,
         credentials: Option<Credentials>,
         peer: String,
         timeouts: &Timeouts,
+        witness: &dyn Witness,
     ) -> Result<Self, Obstacle> {
-        let (connection, extensions) = connect::secure(stream, endpoint, &peer, timeouts).await?;
+        let (connection, extensions) = connect::secure(stream, endpoint, &peer, timeouts, witness).await?;
         let mut upstream = Self { connection, extensions, peer, timeouts: timeouts.clone(), reusable: true };
         if let Some(credentials) = credentials {
-            upstream.log_in(&credentials).await?;
+            upstream.log_in(&credentials, witness).await?;
         }
         Ok(upstream)
     }
 
-    async fn log_in(&mut self, credentials: &Credentials) -> Result<(), Obstacle> {
-        let Some(mechanism) = choose(&self.extensions.auth) else {
+    async fn log_in(&mut self, credentials: &Credentials, witness: &dyn Witness) -> Result<(), Obstacle> {
+        let mechanism = credentials.choose(&self.extensions.auth).map_err(|wanted| {
             let offered = match self.extensions.auth.as_slice() {
                 [] => "no login at all".to_owned(),
                 mechanisms => format!("only {}", mechanisms.join(", ")),
             };
-            let detail = format!("{} offers {offered}; a password needs LOGIN or PLAIN", self.peer);
-            return Err(Obstacle::Trouble(protocol(Step::Auth, detail)));
-        };
+            Obstacle::Trouble(protocol(Step::Auth, format!("{} offers {offered}; {wanted}", self.peer)))
+        })?;
         let lines = credentials.exchange(mechanism);
         let hidden = credentials.hidden(&lines);
         for (index, line) in lines.iter().enumerate() {
-            let line = format!("{}\r\n", line.expose_secret());
-            let mut reply =
-                self.connection.command(&line, Step::Auth, self.timeouts.auth).await.map_err(|trouble| {
-                    Obstacle::Trouble(Trouble { detail: hidden.out_of(&trouble.detail), ..trouble })
-                })?;
-            reply.lines.iter_mut().for_each(|text| *text = hidden.out_of(text));
-            let wanted = if index + 1 == lines.len() { 2 } else { 3 };
-            expect(wanted, Step::Auth, reply, &self.peer)?;
+            let reply = self.say(line.expose_secret(), &hidden).await?;
+            if index + 1 < lines.len() {
+                expect(3, Step::Auth, reply, &self.peer)?;
+            } else if mechanism == Mechanism::Xoauth2 && reply.code == CHALLENGE {
+                self.take_error_challenge(&reply, &hidden).await?;
+            } else {
+                let reply = expect(2, Step::Auth, reply, &self.peer)?;
+                witness.saw(Sight::LoggedIn(mechanism, &reply));
+            }
         }
         Ok(())
+    }
+
+    /// A line of a login, and its reply without what is secret.
+    async fn say(&mut self, line: &str, hidden: &Hidden) -> Result<Reply, Obstacle> {
+        let said = self.connection.command(&format!("{line}\r\n"), Step::Auth, self.timeouts.auth).await;
+        let mut reply =
+            said.map_err(|trouble| Obstacle::Trouble(Trouble { detail: hidden.out_of(&trouble.detail), ..trouble }))?;
+        reply.lines.iter_mut().for_each(|text| *text = hidden.out_of(text));
+        Ok(reply)
+    }
+
+    /// A token was answered by a challenge: that is how some say why they refuse it. They want an empty line before they
+    /// refuse.
+    async fn take_error_challenge(&mut self, challenge: &Reply, hidden: &Hidden) -> Result<(), Obstacle> {
+        let reason = challenge.lines.first().and_then(|line| error_challenge(line));
+        let mut reply = self.say("", hidden).await?;
+        if let Some(reason) = reason {
+            reply.lines.push(format!("(the reason: {})", hidden.out_of(&reason)));
+        }
+        expect(2, Step::Auth, reply, &self.peer).map(drop)
     }
 
     /// The transaction; what it learns of recipients before an obstacle stands in `recipients`.
@@ -215,6 +267,9 @@ impl Upstream {
         }
     }
 }
+
+/// A challenge, to which the client answers (RFC 4954 §4).
+const CHALLENGE: u16 = 334;
 
 /// So many commands go out before their replies are read. The replies (512 octets each at most) fit our receive buffer,
 /// so that the peer can always write and thus goes on reading (RFC 2920 §3.1).

@@ -142,7 +142,7 @@ impl Worker {
     async fn open(&self, account: &AccountConfig, endpoint: &SmtpEndpoint) -> Result<Pooled, Obstacle> {
         let login = account.login_key();
         let slot = self.shared.pool.slot(&login, account.caps.connections).await;
-        let upstream = Upstream::open(endpoint, &self.shared.timeouts).await?;
+        let upstream = Upstream::open(account, endpoint, &self.shared.logins, &self.shared.timeouts).await?;
         let now = self.shared.queue.now();
         Ok(Pooled {
             upstream,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use super::metrics::{Counters, Counts};
+use crate::config::Method;
 use crate::ids::{AccountName, ClientName, MessageId};
 use crate::message::repair::Repair;
 use crate::queue::record::{Claim, Shown};
@@ -316,6 +317,32 @@ impl Observer {
         let until = free_in
             .map_or_else(|| "once a transaction under way has ended".into(), |wait| format!("in {}", spoken(wait)));
         info!(event = "cap_reached", account = %account, seconds, "account {account} has sent what its caps allow; it goes on {until}");
+    }
+
+    /// An account is opened in another way than before, since that one failed with `reply`.
+    pub fn login_switched(&self, account: &AccountName, from: Method, to: Method, reply: Option<&str>) {
+        count(&self.counters.login_switches);
+        let (from, to) = (from.as_str(), to.as_str());
+        let why = reply.map_or_else(|| format!("{to} works again"), |reply| format!("{from} failed: {reply}"));
+        warn!(
+            event = "login_switched",
+            account = %account, from, to, reply,
+            "account {account} now logs in by {to} instead of {from}: {why}",
+        );
+    }
+
+    /// An account gets tokens again, after an alarm that said that it does not.
+    pub fn token_works(&self, account: &AccountName) {
+        info!(event = "token_works", account = %account, "account {account} gets tokens again");
+    }
+
+    /// What an account logs in by was mended, so that it is tried at once.
+    pub fn login_mended(&self, account: &AccountName) {
+        info!(
+            event = "login_mended",
+            account = %account,
+            "a secret of account {account} has changed, or a user has logged in: the account is tried at once",
+        );
     }
 
     /// Something that a person must look at.

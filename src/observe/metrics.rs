@@ -14,6 +14,7 @@ pub(super) struct Counters {
     pub(super) failed: AtomicU64,
     pub(super) uncertain: AtomicU64,
     pub(super) alarms: AtomicU64,
+    pub(super) login_switches: AtomicU64,
 }
 
 /// The counts at a moment.
@@ -33,6 +34,9 @@ pub struct Counts {
     pub uncertain: u64,
     /// Alarms raised.
     pub alarms: u64,
+    /// Times that an account went over to another way of logging in.
+    #[serde(default)]
+    pub login_switches: u64,
 }
 
 impl Counters {
@@ -46,6 +50,7 @@ impl Counters {
             failed: read(&self.failed),
             uncertain: read(&self.uncertain),
             alarms: read(&self.alarms),
+            login_switches: read(&self.login_switches),
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod caps;
 pub mod microsoft365;
 pub mod presets;
 pub mod refusal;
+pub mod token;
 
 pub use caps::{Cap, Caps, Counted};
 pub use presets::Mechanism;

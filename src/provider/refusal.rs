@@ -68,6 +68,15 @@ pub fn meaning(provider: Provider, step: Step, reply: &Reply) -> Meaning {
     }
 }
 
+/// Whether the refusal of a login says that the provider takes no password any more, so that only a token opens the
+/// account.
+pub fn ends_passwords(provider: Provider, reply: &Reply) -> bool {
+    let text = reply.text().to_ascii_lowercase();
+    let microsoft = matches!(provider, Provider::Microsoft365 | Provider::Microsoft365Hve);
+    let disabled = reply.code == 535 && holds(&text, "5.7.139") && text.contains("basic authentication is disabled");
+    microsoft && (disabled || reply.code == 550 && holds(&text, "5.7.30"))
+}
+
 /// Whether the text holds the word; one that ends in a digit, such as 5.2.2, not as the beginning of 5.2.252.
 fn holds(text: &str, word: &str) -> bool {
     let digit_at = |index: usize| text.as_bytes().get(index).is_some_and(u8::is_ascii_digit);

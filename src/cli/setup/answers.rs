@@ -145,11 +145,7 @@ impl Flags {
     }
 
     /// Host and TLS, where the provider does not say.
-    fn smarthost(
-        &self,
-        asker: &mut Asker,
-        provider: Provider,
-    ) -> Result<(Option<String>, Option<TlsMode>), Failure> {
+    fn smarthost(&self, asker: &mut Asker, provider: Provider) -> Result<(Option<String>, Option<TlsMode>), Failure> {
         let host = match provider {
             Provider::Smtp => self.ask(asker, "The smarthost's name", "--host", None, self.host.as_deref())?,
             Provider::Microsoft365Connector => {
@@ -313,8 +309,10 @@ const SES_WAYS: [(&str, &str, LoginWay); 2] = [
     ("password", "SMTP user name and password, as the SES console makes them", LoginWay::Password),
     ("iam-secret", "access key id and secret access key of an IAM user", LoginWay::IamSecret),
 ];
-const SMTP_WAYS: [(&str, &str, LoginWay); 2] =
-    [("password", "user name and password", LoginWay::Password), ("none", "not at all: it knows our address", LoginWay::None)];
+const SMTP_WAYS: [(&str, &str, LoginWay); 2] = [
+    ("password", "user name and password", LoginWay::Password),
+    ("none", "not at all: it knows our address", LoginWay::None),
+];
 
 #[cfg(test)]
 mod tests {

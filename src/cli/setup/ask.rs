@@ -112,8 +112,9 @@ impl Asker {
             }
             None if self.somebody => {
                 let prompt = format!("{} (it is not shown): ", question.text);
-                rpassword::prompt_password(prompt)
-                    .map_err(|error| Failure::Said(format!("{}: the terminal cannot be read: {error}", question.flag)))?
+                rpassword::prompt_password(prompt).map_err(|error| {
+                    Failure::Said(format!("{}: the terminal cannot be read: {error}", question.flag))
+                })?
             }
             None => {
                 self.missing.push(format!("{} or --password-stdin ({})", question.flag, question.text));

@@ -144,7 +144,8 @@ impl Answers {
         optional("tls", self.tls.map(|tls| quoted(tls_word(tls))));
         optional("ca_file", self.ca_file.as_ref().map(|path| quoted(&path.display().to_string())));
         optional("username", self.username.as_deref().map(quoted));
-        let secret = self.secret_file(config).map(|path| format!("{{ file = {} }}", quoted(&path.display().to_string())));
+        let secret =
+            self.secret_file(config).map(|path| format!("{{ file = {} }}", quoted(&path.display().to_string())));
         match self.way {
             LoginWay::Password => optional("password", secret.clone()),
             LoginWay::IamSecret => optional("iam_secret", secret.clone()),
@@ -231,7 +232,8 @@ mod tests {
 
     #[test]
     fn the_smallest_answers_make_the_smallest_configuration() {
-        let text = answers(Provider::Microsoft365, LoginWay::Password).compose(Path::new("/etc/mailsluice/config.toml"));
+        let text =
+            answers(Provider::Microsoft365, LoginWay::Password).compose(Path::new("/etc/mailsluice/config.toml"));
         let wanted = include_str!("../../../config/minimal.toml");
         let keys = |text: &str| text.lines().filter(|line| line.contains(" = ")).map(str::to_owned).collect::<Vec<_>>();
         let ours: Vec<_> = keys(&text).into_iter().map(|line| line.replace("web@", "webmaster@")).collect();

@@ -3,9 +3,10 @@
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown, fchown};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, chown, fchown};
 use std::path::{Path, PathBuf};
 
+use crate::app::custody::DAEMON;
 use crate::doctor::users::{Identity, group_id};
 
 /// Whose the files are.
@@ -131,43 +132,10 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Makes the queue's folder the daemon's, where root runs this, the daemon has a user, and there is no folder yet.
-pub(super) fn make_queue_folder(folder: &Path) -> io::Result<()> {
-    let own = Identity::own();
-    let Some(daemon) = Identity::named(DAEMON).filter(|_| own.is_root()) else { return Ok(()) };
-    if folder.exists() {
-        return Ok(());
-    }
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    chown(folder, Some(daemon.user), daemon.groups.first().copied())
-}
-
-/// Gives what root has made in the queue's folder to the folder's owner, who is the daemon's user: it opens nothing that
-/// belongs to somebody else.
-pub(super) fn hand_over(folder: &Path) -> io::Result<()> {
-    let metadata = folder.metadata()?;
-    let (owner, group) = (metadata.uid(), metadata.gid());
-    if owner == 0 || !Identity::own().is_root() {
-        return Ok(());
-    }
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let metadata = entry.metadata()?;
-        if metadata.uid() == 0 {
-            std::os::unix::fs::lchown(entry.path(), Some(owner), Some(group))?;
-            if metadata.is_dir() {
-                hand_over(&entry.path())?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The user and the group that the daemon runs as, by systemd/mailsluice.service.
-pub(super) const DAEMON: &str = "mailsluice";
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
 
     #[test]
@@ -209,24 +177,5 @@ mod tests {
             (metadata.uid(), metadata.gid(), metadata.mode() & 0o777)
         });
         assert_eq!((folder, file), ((0, 54_321, 0o750), (0, 54_321, 0o640)));
-    }
-
-    #[test]
-    fn what_root_made_in_the_daemons_folder_becomes_the_daemons() {
-        if !Identity::own().is_root() {
-            return;
-        }
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("tokens")).unwrap();
-        for name in ["queue.db", "tokens/m365"] {
-            fs::write(folder.path().join(name), "").unwrap();
-        }
-        hand_over(folder.path()).unwrap();
-        assert_eq!(folder.path().join("queue.db").metadata().unwrap().uid(), 0, "root's own folder stays as it is");
-        chown(folder.path(), Some(54_321), Some(54_321)).unwrap();
-        hand_over(folder.path()).unwrap();
-        for name in ["queue.db", "tokens", "tokens/m365"] {
-            assert_eq!(folder.path().join(name).metadata().unwrap().uid(), 54_321, "{name}");
-        }
     }
 }

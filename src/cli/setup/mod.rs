@@ -6,7 +6,7 @@ mod compose;
 mod files;
 mod mail;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -16,14 +16,14 @@ use self::compose::{Answers, LoginWay};
 use self::files::{Custody, Existing, Written};
 use super::Failure;
 use super::output::say;
-use super::{account, listeners_in_the_way};
+use super::{doctor, trial};
+use crate::app::custody::DAEMON;
 use crate::config::secret::quoted;
 use crate::config::{Config, Surroundings};
 use crate::control::client;
 use crate::control::request::{Answer, Request};
 use crate::control::socket_path;
 use crate::doctor::users::Identity;
-use crate::ids::AccountName;
 use crate::smtp::Address;
 
 #[derive(Debug, clap::Args)]
@@ -74,7 +74,7 @@ impl Setup {
         test_account(&config, &told)?;
         if let Some(to) = &told.test_to {
             say!("")?;
-            counter.send(to, told.answers.account())?;
+            counter.send(to)?;
         }
         next_steps(&config, &settings)
     }
@@ -163,7 +163,7 @@ fn cannot(path: &Path, error: &dyn std::fmt::Display) -> Failure {
 
 fn test_account(config: &Path, told: &Told) -> Result<(), Failure> {
     let name = told.answers.account();
-    account::test(config, name, account::Output::Text).map_err(|failure| {
+    trial::test(config, name, trial::Output::Text).map_err(|failure| {
         Failure::Said(format!(
             "{}\nThe files stay as they are. When it is mended: mailsluice --config {} account test {name}",
             failure.text(),
@@ -185,19 +185,22 @@ fn next_steps(config: &Path, settings: &Config) -> Result<(), Failure> {
     let standard = config == Path::new("/etc/mailsluice/config.toml");
     let shown = quoted(config);
     say!("\nNext:")?;
-    if Identity::own().is_root() && Identity::named(files::DAEMON).is_none() {
+    if Identity::own().is_root() && Identity::named(DAEMON).is_none() {
         say!("  make the daemon's user, and give it the files:")?;
         say!("    useradd --system --home-dir /var/lib/mailsluice --shell /usr/sbin/nologin mailsluice")?;
         let folder = config.parent().map(quoted).unwrap_or_default();
         say!("    chgrp -R mailsluice {folder} && chmod 750 {folder} && chmod 640 {folder}/*")?;
     }
-    for finding in listeners_in_the_way(settings) {
+    for finding in doctor::listeners_in_the_way(settings) {
         say!("  {}: {}", finding.seen, finding.advice.unwrap_or_default())?;
     }
-    let running = matches!(client::ask(&socket_path(&settings.queue.path), &Request::Stats), Ok(Some(Answer::Stats { .. })));
+    let running =
+        matches!(client::ask(&socket_path(&settings.queue.path), &Request::Stats), Ok(Some(Answer::Stats { .. })));
     match (running, standard) {
         (true, _) => say!("  the daemon runs; `mailsluice --config {shown} queue list` shows what waits")?,
-        (false, true) => say!("  start the daemon: sudo systemctl enable --now mailsluice   (the unit is in systemd/)")?,
+        (false, true) => {
+            say!("  start the daemon: sudo systemctl enable --now mailsluice   (the unit is in systemd/)")?
+        }
         (false, false) => say!("  start the daemon: mailsluice --config {shown} serve")?,
     }
     let address = settings.listeners.first().and_then(|listener| listener.addresses.first());

@@ -12,6 +12,7 @@ use crate::config::secret::Secret;
 use crate::deliver::peer::Act::{Content, Hear, Say};
 use crate::deliver::peer::{Act, Heard, endpoint, password, play, tls_server};
 use crate::deliver::upstream::{BodyKind, Upstream};
+use crate::deliver::witness::Unwatched;
 use crate::schedule::attempt::{End, RcptResult};
 use crate::smtp::{Envelope, ReversePath};
 
@@ -37,7 +38,7 @@ async fn peer<S: Stream>(mut stream: S, before: Vec<Act>, acceptor: TlsAcceptor,
 }
 
 async fn secured(stream: DuplexStream, endpoint: &SmtpEndpoint) -> Result<Extensions, Obstacle> {
-    secure(stream, endpoint, "localhost:587", &Timeouts::default()).await.map(|(_, extensions)| extensions)
+    secure(stream, endpoint, "localhost:587", &Timeouts::default(), &Unwatched).await.map(|(_, extensions)| extensions)
 }
 
 /// What comes of STARTTLS when the server plays `before` in plain text and then shakes hands.
@@ -76,7 +77,7 @@ async fn a_message_goes_out_over_tcp_and_starttls() {
         let (stream, _) = listener.accept().await.unwrap();
         peer(stream, [OFFER, GO].concat(), acceptor, script).await
     });
-    let mut upstream = Upstream::open(&endpoint, &Timeouts::default()).await.unwrap();
+    let mut upstream = Upstream::connect(&endpoint, None, &Timeouts::default(), &Unwatched).await.unwrap();
     // What was offered before TLS counts no more (RFC 3207 §4.2).
     assert_eq!(upstream.extensions(), &Extensions { size: Some(1000), ..Extensions::default() });
     let envelope = Envelope { reverse_path: ReversePath::Null, recipients: vec!["a@example.com".parse().unwrap()] };
@@ -200,7 +201,7 @@ async fn a_closed_port_is_named() {
     let port = listener.local_addr().unwrap().port();
     drop(listener);
     let endpoint = SmtpEndpoint { host: "127.0.0.1".into(), port, ..endpoint(TlsMode::None) };
-    let trouble = dial(&endpoint, &peer_name(&endpoint), &Timeouts::default()).await.unwrap_err();
+    let trouble = dial(&endpoint, &peer_name(&endpoint), &Timeouts::default(), &Unwatched).await.unwrap_err();
     assert_eq!((trouble.step, trouble.kind), (Step::Connect, TroubleKind::Connect));
     assert!(trouble.detail.contains(&format!("127.0.0.1:{port}: Connection refused")), "{trouble}");
 }
@@ -213,7 +214,7 @@ async fn every_address_is_tried_and_small_writes_go_at_once() {
     let stream = connect_any(&[shut, open], "peer", &Timeouts::default()).await.unwrap();
     assert_eq!(stream.peer_addr().unwrap(), open);
     let endpoint = SmtpEndpoint { host: "127.0.0.1".into(), port: open.port(), ..endpoint(TlsMode::None) };
-    assert!(dial(&endpoint, "peer", &Timeouts::default()).await.unwrap().nodelay().unwrap());
+    assert!(dial(&endpoint, "peer", &Timeouts::default(), &Unwatched).await.unwrap().nodelay().unwrap());
 }
 
 #[test]
@@ -226,14 +227,6 @@ fn a_password_goes_in_plain_text_to_this_machine_only() {
     assert!(refuse_plain_text(&with(TlsMode::StartTls, login.clone()), far).is_ok());
     let trouble = refuse_plain_text(&with(TlsMode::None, login), far).unwrap_err();
     assert_eq!((trouble.step, trouble.kind), (Step::Auth, TroubleKind::Protocol));
-}
-
-#[tokio::test]
-async fn a_password_that_cannot_be_read_costs_no_connection() {
-    let login = Some(password("tim", Secret::File("/nonexistent/password".into())));
-    let endpoint = SmtpEndpoint { host: "host.invalid".into(), login, ..endpoint(TlsMode::StartTls) };
-    let Err(Obstacle::Trouble(trouble)) = Upstream::open(&endpoint, &Timeouts::default()).await else { panic!() };
-    assert_eq!((trouble.step, trouble.kind), (Step::Auth, TroubleKind::Local));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// What must not be seen of a login.
+/// What must not be seen of a login: a password or a token, and the lines in which it is sent.
 pub(in crate::deliver) struct Hidden {
     /// Hidden wherever they stand.
     whole: Vec<String>,
@@ -13,13 +13,13 @@ pub(in crate::deliver) struct Hidden {
 }
 
 impl Hidden {
-    /// For a password and the lines in which it is sent.
-    pub(super) fn new<'l>(password: &str, lines: impl Iterator<Item = &'l str>) -> Self {
-        let printed: String = password.bytes().map(as_replies_have_it).collect();
+    /// For a secret and the lines in which it is sent.
+    pub(super) fn new<'l>(secret: &str, lines: impl Iterator<Item = &'l str>) -> Self {
+        let printed: String = secret.bytes().map(as_replies_have_it).collect();
         let quoted = format!("{printed:?}");
-        let mut whole = vec![password.to_owned(), quoted[1..quoted.len() - 1].to_owned(), printed];
-        whole.extend(in_base64(password));
-        let coded = lines.filter_map(|line| line.rsplit(' ').next()).filter(|word| *word != "LOGIN");
+        let mut whole = vec![secret.to_owned(), quoted[1..quoted.len() - 1].to_owned(), printed];
+        whole.extend(in_base64(secret));
+        let coded = lines.filter_map(|line| line.rsplit(' ').next()).filter(|word| !MECHANISMS.contains(word));
         let mut hidden = Self { whole, begun: coded.map(str::to_owned).collect() };
         hidden.whole.retain(|form| form.len() >= SHORTEST);
         // The longest first: one may be part of another.
@@ -73,6 +73,8 @@ fn as_replies_have_it(octet: u8) -> char {
     if matches!(octet, b' '..=b'~') { char::from(octet) } else { '?' }
 }
 
+/// What stands alone in the line that begins an exchange.
+const MECHANISMS: [&str; 2] = ["LOGIN", "XOAUTH2"];
 /// A shorter password is no secret, and would take the sense out of a reply.
 const SHORTEST: usize = 4;
 /// Fewer characters of a line are found in what was not repeated, too.

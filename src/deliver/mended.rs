@@ -1,0 +1,79 @@
+//! Accounts whose login was mended: while one is in trouble, its secrets' files are looked at, and a change is tried at
+//! once instead of at the next probe.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+use crate::config::Config;
+use crate::ids::AccountName;
+use crate::observe::Observer;
+use crate::queue::{Queue, QueueStore, StoreError, Urgency};
+use crate::schedule::lane::{CauseKind, Lane, Standing};
+use crate::time::Timestamp;
+use crate::tokens::Logins;
+
+/// Looks for ever. At the start, what stopped for its login under the last process is tried at once: secrets that come from
+/// systemd or the environment change with a restart alone.
+pub async fn watch(
+    queue: Queue,
+    observer: Arc<Observer>,
+    logins: Arc<Logins>,
+    config: watch::Receiver<Arc<Config>>,
+    wake: Arc<Notify>,
+) {
+    let names: Vec<AccountName> = config.borrow().account_names().cloned().collect();
+    // A queue that has failed ends the daemon elsewhere.
+    let _ = hasten(&queue, names, &wake).await;
+    let mut tick = tokio::time::interval(LOOKED_EVERY);
+    loop {
+        tick.tick().await;
+        let (settings, looking) = (Arc::clone(&config.borrow()), Arc::clone(&logins));
+        let looked = tokio::task::spawn_blocking(move || looking.mended(&settings)).await;
+        let mended = looked.unwrap_or_default();
+        if mended.is_empty() {
+            continue;
+        }
+        mended.iter().for_each(|account| observer.login_mended(account));
+        let _ = hasten(&queue, mended, &wake).await;
+    }
+}
+
+/// Lets those of the lanes that are paused for their login probe at once, and what stepped aside for them go.
+async fn hasten(queue: &Queue, accounts: Vec<AccountName>, wake: &Notify) -> Result<(), StoreError> {
+    let probing = move |store: &mut dyn QueueStore, now| {
+        let mut any = false;
+        for account in &accounts {
+            let mut lane = store.lane(account)?;
+            if probe_now(&mut lane, now) {
+                store.set_lane(account, &lane)?;
+                any = true;
+            }
+        }
+        Ok(any)
+    };
+    if !queue.write(Urgency::Work, probing).await? {
+        return Ok(());
+    }
+    // In slices, so that claims and new mail come in between.
+    while queue.write(Urgency::Work, |store, now| store.hasten(SLICE, now)).await? == SLICE {}
+    wake.notify_one();
+    Ok(())
+}
+
+/// Whether the lane waited for its login; its probe is due now.
+fn probe_now(lane: &mut Lane, now: Timestamp) -> bool {
+    match &mut lane.standing {
+        Standing::Paused(stop)
+            if matches!(stop.cause.kind, CauseKind::Login | CauseKind::LoginLater | CauseKind::Connect) =>
+        {
+            stop.probe_at = stop.probe_at.map(|at| at.min(now));
+            true
+        }
+        _ => false,
+    }
+}
+
+const LOOKED_EVERY: Duration = Duration::from_secs(2);
+const SLICE: u32 = 1000;

@@ -2,11 +2,13 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests time real processes by the clock on the wall")]
 
+mod account_test;
 mod architecture;
 mod clients;
 mod clock;
 mod commands;
 mod crash;
+mod doctor;
 mod memory;
 mod pacing;
 mod pacing_wire;
@@ -18,6 +20,7 @@ mod queue_sqlite;
 mod quickstart;
 mod receive;
 mod session_scripts;
+mod setup;
 mod support;
 mod traps;
 mod uncertain;

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 use std::path::Path;
 
+use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 use secrecy::SecretString;
 
 use super::super::Failure;
@@ -112,6 +113,8 @@ impl Asker {
             }
             None if self.somebody => {
                 let prompt = format!("{} (it is not shown): ", question.text);
+                // What is pasted before the prompt has ended would be shown.
+                let _quiet = WithoutEcho::begin();
                 rpassword::prompt_password(prompt).map_err(|error| {
                     Failure::Said(format!("{}: the terminal cannot be read: {error}", question.flag))
                 })?
@@ -151,6 +154,27 @@ impl Asker {
             Ok(1..) => Ok(line.trim().to_owned()),
             _ => Err(Failure::Said("setup was left before its end: nothing was written".into())),
         }
+    }
+}
+
+/// The terminal of standard input shows nothing of what is typed while the value lives.
+struct WithoutEcho(Termios);
+
+impl WithoutEcho {
+    /// Nothing where it is no terminal.
+    fn begin() -> Option<Self> {
+        let usual = termios::tcgetattr(io::stdin()).ok()?;
+        let mut quiet = usual.clone();
+        quiet.local_modes.remove(LocalModes::ECHO);
+        termios::tcsetattr(io::stdin(), OptionalActions::Now, &quiet).ok()?;
+        Some(Self(usual))
+    }
+}
+
+impl Drop for WithoutEcho {
+    fn drop(&mut self) {
+        // Where this fails the terminal is gone.
+        let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
     }
 }
 

@@ -180,16 +180,25 @@ fn after_device_code(config: &Path, settings: &Config, told: &Told) -> Result<()
     next_steps(config, settings)
 }
 
+/// How root makes the daemon's user, and gives it what was written.
+fn give_to_a_user(config: &Path, settings: &Config) -> Result<(), Failure> {
+    say!("  make the daemon's user, and give it the files:")?;
+    say!("    useradd --system --home-dir /var/lib/mailsluice --shell /usr/sbin/nologin mailsluice")?;
+    let folder = config.parent().map(quoted).unwrap_or_default();
+    say!("    chgrp -R mailsluice {folder} && chmod 750 {folder} && chmod 640 {folder}/*")?;
+    match settings.queue.path.parent().filter(|queue| queue.exists()).map(quoted) {
+        Some(queue) => say!("    chown -R mailsluice: {queue}"),
+        None => Ok(()),
+    }
+}
+
 /// How to go on.
 fn next_steps(config: &Path, settings: &Config) -> Result<(), Failure> {
     let standard = config == Path::new("/etc/mailsluice/config.toml");
     let shown = quoted(config);
     say!("\nNext:")?;
     if Identity::own().is_root() && Identity::named(DAEMON).is_none() {
-        say!("  make the daemon's user, and give it the files:")?;
-        say!("    useradd --system --home-dir /var/lib/mailsluice --shell /usr/sbin/nologin mailsluice")?;
-        let folder = config.parent().map(quoted).unwrap_or_default();
-        say!("    chgrp -R mailsluice {folder} && chmod 750 {folder} && chmod 640 {folder}/*")?;
+        give_to_a_user(config, settings)?;
     }
     for finding in doctor::listeners_in_the_way(settings) {
         say!("  {}: {}", finding.seen, finding.advice.unwrap_or_default())?;

@@ -258,7 +258,7 @@ async fn more_recipients_than_a_message_may_have_take_two_transactions() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upstream_for_seven_bits_gets_the_same_text() {
-    let extensions = vec![Extension::Size, Extension::EnhancedStatusCodes];
+    let extensions = vec![Extension::Size, Extension::EnhancedStatusCodes, Extension::StartTls, Extension::Auth];
     let profile = Profile { extensions, ..Profile::default() };
     let upstream = Upstream::start(SandboxConfig { profile, ..mailbox() }, WITHOUT_RATES).await;
     let daemon = upstream.site.serve();

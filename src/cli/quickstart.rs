@@ -109,7 +109,7 @@ fn said(path: &Path, error: &dyn std::fmt::Display) -> Failure {
 }
 
 /// Readable by its owner alone, also where it was not before.
-fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+pub(super) fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     let _ = std::fs::remove_file(path);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())

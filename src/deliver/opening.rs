@@ -135,3 +135,6 @@ fn said(obstacle: &Obstacle) -> String {
         Obstacle::Trouble(trouble) => trouble.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

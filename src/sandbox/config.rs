@@ -1,6 +1,5 @@
 //! What the sandbox plays: the profile of a smarthost, its mailbox, its caps, and where things are kept.
 
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::fault::FaultRule;
+use super::profile::{Profile, Service};
 use crate::smtp::{Address, AddressPattern};
 
 /// How a sandbox is set up. The default is smtp.office365.com on a free port of 127.0.0.1, with an authority that lives
@@ -26,8 +26,10 @@ pub struct SandboxConfig {
     pub user: String,
     /// The password of the mailbox, for LOGIN and PLAIN.
     pub password: SecretString,
-    /// The bearer token of the mailbox, for XOAUTH2; none: every token is refused.
+    /// A bearer token that opens the mailbox by XOAUTH2 for ever, beside those that are issued.
     pub token: Option<SecretString>,
+    /// Who issues the others.
+    pub tokens: TokenConfig,
     /// What the smarthost offers and how it answers.
     pub profile: Profile,
     /// What the mailbox may send.
@@ -46,12 +48,68 @@ impl Default for SandboxConfig {
             user: "webmaster@example.com".to_owned(),
             password: SecretString::from("open-sesame"),
             token: None,
+            tokens: TokenConfig::default(),
             profile: Profile::default(),
             caps: Caps::default(),
             fault: None,
         }
     }
 }
+
+impl SandboxConfig {
+    /// A mailbox at this service, with a login and caps of its kind: at SES that of an account in Amazon's own sandbox
+    /// (a recipient a second, 200 in 24 hours), whose password is derived from the secret key that Amazon's
+    /// documentation uses as an example.
+    pub fn of(service: Service) -> Self {
+        let config = Self { profile: Profile::of(service), ..Self::default() };
+        let verified = || Senders::Granted("*@example.com".parse().into_iter().collect());
+        match service {
+            Service::Microsoft365 => config,
+            Service::Ses => Self {
+                user: "AKIAIOSFODNN7EXAMPLE".to_owned(),
+                password: SecretString::from("BLBM/9hSUELfq8Gw+rU1YcBjkOxGbhT2XG763xVLGWL9"),
+                caps: Caps {
+                    messages: None,
+                    recipients_at_once: Some(Limit { count: 1, window: Duration::from_secs(1) }),
+                    recipients: Some(Limit { count: 200, window: DAY }),
+                    concurrent: 10,
+                    recipients_per_message: 50,
+                    size: 10_485_760,
+                    senders: verified(),
+                    ..Caps::default()
+                },
+                ..config
+            },
+            Service::Mailjet => Self {
+                user: "d0a1c5e8f2b34967a0c1d2e3f4a5b6c7".to_owned(),
+                password: SecretString::from("0f1e2d3c4b5a69788796a5b4c3d2e1f0"),
+                caps: Caps {
+                    messages: None,
+                    recipients: None,
+                    concurrent: 20,
+                    recipients_per_message: 50,
+                    size: 15_728_640,
+                    senders: verified(),
+                    ..Caps::default()
+                },
+                ..config
+            },
+            Service::Google => Self {
+                caps: Caps {
+                    messages: None,
+                    recipients: Some(Limit { count: 2_000, window: DAY }),
+                    recipients_per_message: 100,
+                    size: 35_882_577,
+                    senders: Senders::Any,
+                    ..Caps::default()
+                },
+                ..config
+            },
+        }
+    }
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// Whether deliveries are recorded with their content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,99 +120,53 @@ pub enum KeepContent {
     Keep,
 }
 
-/// What the smarthost offers and how it answers. The default is smtp.office365.com, but for CHUNKING and BINARYMIME.
+/// How the identity provider is set up that gives out tokens for the mailbox, as login.microsoftonline.com does for one
+/// application of one tenant.
 #[derive(Clone, Debug)]
-pub struct Profile {
-    /// The name in the banner, in the answer to EHLO and in the bracket of replies.
-    pub host_name: String,
-    /// When the connection is encrypted.
-    pub tls: TlsMode,
-    /// The login mechanisms offered, in order. None: mail is taken without a login.
-    pub mechanisms: Vec<Mechanism>,
-    /// The other extensions offered, in order.
-    pub extensions: Vec<Extension>,
-    /// How long the smarthost takes before it answers a command, or a pipelined group of commands.
-    pub reply_delay: Duration,
-    /// How long a silent client is borne; the banner, EHLO and TLS included.
-    pub idle_timeout: Duration,
-    /// Connections at a time; one more hears 421 4.3.2.
-    pub connections: usize,
-    /// What happens to a message with a line feed that follows no carriage return.
-    pub bare_linefeed: BareLinefeed,
+pub struct TokenConfig {
+    /// Where it listens, in plain HTTP; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The tenant in its addresses.
+    pub tenant: String,
+    /// The application.
+    pub client_id: String,
+    /// The application's secret.
+    pub client_secret: SecretString,
+    /// The application's certificate with an RSA key, in PEM; none: no assertion is taken.
+    pub certificate: Option<String>,
+    /// How long an access token opens the mailbox.
+    pub lifetime: Duration,
+    /// What becomes of a refresh token that was used.
+    pub used: UsedTokens,
+    /// How long a person has to enter a device code.
+    pub code_lifetime: Duration,
+    /// How long a device must wait between its polls.
+    pub code_interval: Duration,
 }
 
-impl Default for Profile {
+impl Default for TokenConfig {
     fn default() -> Self {
-        use Extension::{Dsn, EightBitMime, EnhancedStatusCodes, Pipelining, Size, SmtpUtf8};
         Self {
-            host_name: "sandbox.outlook.office365.com".to_owned(),
-            tls: TlsMode::StartTls,
-            mechanisms: vec![Mechanism::Login, Mechanism::Xoauth2],
-            extensions: vec![Size, Pipelining, Dsn, EnhancedStatusCodes, EightBitMime, SmtpUtf8],
-            reply_delay: Duration::ZERO,
-            idle_timeout: Duration::from_secs(300),
-            connections: 1_000,
-            bare_linefeed: BareLinefeed::Refuse,
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            tenant: "contoso.onmicrosoft.com".to_owned(),
+            client_id: "5a2d80b0-6f3c-4c34-9d0e-1b7c2f6d8e11".to_owned(),
+            client_secret: SecretString::from("abra~cadabra"),
+            certificate: None,
+            lifetime: Duration::from_secs(75 * 60),
+            used: UsedTokens::Kept,
+            code_lifetime: Duration::from_secs(900),
+            code_interval: Duration::from_secs(5),
         }
     }
 }
 
-/// When the connection is encrypted.
+/// What becomes of a refresh token that was used; a new one comes with each answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TlsMode {
-    /// By STARTTLS (RFC 3207), without which neither AUTH nor MAIL is taken.
-    StartTls,
-    /// From the first byte (RFC 8314 §3).
-    Implicit,
-    /// Never.
-    None,
-}
-
-/// A login mechanism.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mechanism {
-    /// LOGIN: user and password asked for one after the other, or the user given with the command.
-    Login,
-    /// PLAIN (RFC 4616).
-    Plain,
-    /// XOAUTH2: a bearer token.
-    Xoauth2,
-}
-
-impl fmt::Display for Mechanism {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Login => "LOGIN",
-            Self::Plain => "PLAIN",
-            Self::Xoauth2 => "XOAUTH2",
-        })
-    }
-}
-
-/// An extension that the answer to EHLO may name. One that is not named is refused when it is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extension {
-    /// SIZE (RFC 1870), with the cap on the size.
-    Size,
-    /// PIPELINING (RFC 2920).
-    Pipelining,
-    /// DSN (RFC 3461); its parameters are read over.
-    Dsn,
-    /// ENHANCEDSTATUSCODES (RFC 2034).
-    EnhancedStatusCodes,
-    /// 8BITMIME (RFC 6152).
-    EightBitMime,
-    /// SMTPUTF8 (RFC 6531).
-    SmtpUtf8,
-}
-
-/// What happens to a message with a line feed that follows no carriage return.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BareLinefeed {
-    /// 554 5.6.0 at the end of data, as the store driver of Microsoft 365 has it.
-    Refuse,
-    /// It is content like any other.
-    Keep,
+pub enum UsedTokens {
+    /// It goes on working, as with Microsoft.
+    Kept,
+    /// It is over.
+    Void,
 }
 
 /// What the mailbox may send. The default is that of a mailbox of Microsoft 365.
@@ -164,8 +176,10 @@ pub struct Caps {
     pub messages: Option<Limit>,
     /// What becomes of a message beyond that.
     pub excess: Excess,
-    /// Recipients in any window.
+    /// Recipients in any long window: the quota.
     pub recipients: Option<Limit>,
+    /// Recipients in any short window: the rate, where recipients are counted and not messages.
+    pub recipients_at_once: Option<Limit>,
     /// Messages at a time, from DATA to the final reply.
     pub concurrent: usize,
     /// Recipients of one message.
@@ -181,7 +195,8 @@ impl Default for Caps {
         Self {
             messages: Some(Limit { count: 30, window: Duration::from_secs(60) }),
             excess: Excess::Refuse,
-            recipients: Some(Limit { count: 10_000, window: Duration::from_secs(86_400) }),
+            recipients: Some(Limit { count: 10_000, window: DAY }),
+            recipients_at_once: None,
             concurrent: 3,
             recipients_per_message: 500,
             size: 157_286_400,
@@ -193,7 +208,14 @@ impl Default for Caps {
 impl Caps {
     /// No caps but those on the size and on the recipients of a message, and any sender.
     pub fn unlimited() -> Self {
-        Self { messages: None, recipients: None, concurrent: usize::MAX, senders: Senders::Any, ..Self::default() }
+        Self {
+            messages: None,
+            recipients: None,
+            recipients_at_once: None,
+            concurrent: usize::MAX,
+            senders: Senders::Any,
+            ..Self::default()
+        }
     }
 }
 
@@ -209,7 +231,7 @@ pub struct Limit {
 /// What becomes of a message beyond the cap on messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Excess {
-    /// It hears 421 4.4.2 at the end of data.
+    /// It is refused at the end of data.
     Refuse,
     /// It is taken, and counted as a violation.
     Record,

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use super::config::{Extension, SandboxConfig, TlsMode};
+use super::config::SandboxConfig;
 use super::fault::{Effect, Fault, FaultRule, Step};
+use super::keys::Keys;
 use super::mailbox::Mailbox;
-use super::replies;
+use super::profile::{ClearLogins, Extension, TlsMode};
+use super::replies::{Ending, Wording, fill};
 use super::transaction::Transaction;
 use super::wire::{Leave, Wire};
 use crate::smtp::EnhancedStatus;
@@ -19,6 +21,7 @@ use crate::time;
 pub(super) struct Server {
     pub(super) config: SandboxConfig,
     pub(super) mailbox: Arc<Mailbox>,
+    pub(super) keys: Arc<Keys>,
     /// With the certificate that clients trust.
     pub(super) acceptor: TlsAcceptor,
     /// With a certificate that nobody trusts.
@@ -97,7 +100,7 @@ impl Connection {
         }
         match leave {
             Leave::Bye => {}
-            Leave::Idle => self.reply(replies::IDLE),
+            Leave::Idle => self.reply(self.words().idle),
             Leave::Cut => {
                 // What was answered before the cut, in a pipelined group, was answered.
                 self.wire.flush().await?;
@@ -124,9 +127,8 @@ impl Connection {
     }
 
     async fn greet(&mut self) -> Result<(), Leave> {
-        let host = &self.server.config.profile.host_name;
         let date = time::header_date(time::wall_clock());
-        let banner = format!("220 {host} Microsoft ESMTP MAIL Service ready at {date} [{}]", self.mark());
+        let banner = fill(&self.filled(self.words().banner), &[("date", &date)]);
         match self.strike(Step::Greeting, |_| false)? {
             Struck::No => self.reply(&banner),
             Struck::Refused => return Err(Leave::Bye),
@@ -148,7 +150,7 @@ impl Connection {
             let answered = match self.wire.line().await {
                 Ok(Some(line)) => self.command(&line).await,
                 Ok(None) => {
-                    self.reply("500 5.5.2 Line too long");
+                    self.reply(self.words().line_too_long);
                     Err(Leave::Bye)
                 }
                 Err(leave) => Err(leave),
@@ -160,7 +162,7 @@ impl Connection {
     }
 
     async fn command(&mut self, line: &[u8]) -> Result<(), Leave> {
-        let Ok(line) = std::str::from_utf8(line) else { return self.complain("500 5.3.3 Unrecognized command") };
+        let Ok(line) = std::str::from_utf8(line) else { return self.complain(self.words().unrecognized) };
         let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
         match verb.to_ascii_uppercase().as_str() {
             "EHLO" | "HELO" => self.hello(verb, argument),
@@ -171,26 +173,31 @@ impl Connection {
             "DATA" => self.data().await,
             "RSET" => {
                 self.reset();
-                self.say("250 2.0.0 Resetting")
+                self.say(self.words().reset)
             }
-            "NOOP" => self.say("250 2.0.0 OK"),
-            "VRFY" => self.say("252 2.1.5 Cannot VRFY user"),
+            "NOOP" => self.say(self.words().noop),
+            "VRFY" => self.say(self.words().vrfy),
             "QUIT" => {
-                self.reply("221 2.0.0 Service closing transmission channel");
+                self.reply(self.words().bye);
                 Err(Leave::Bye)
             }
-            _ => self.complain("500 5.3.3 Unrecognized command"),
+            _ => self.complain(self.words().unrecognized),
         }
     }
 
     fn hello(&mut self, verb: &str, name: &str) -> Result<(), Leave> {
         if name.trim().is_empty() {
-            return self.complain("501 5.5.4 Invalid domain name");
+            return self.complain(self.words().bad_hello);
         }
         match self.strike(Step::Ehlo, |_| false)? {
             Struck::Refused => return Ok(()),
             Struck::Special(_) => self.starttls = StartTls::Absent,
             Struck::No => {}
+        }
+        if self.wire.is_secure()
+            && let Struck::Refused = self.strike(Step::SecureEhlo, |_| false)?
+        {
+            return Ok(());
         }
         self.reset();
         if let Standing::New = self.standing {
@@ -198,7 +205,7 @@ impl Connection {
             self.standing = if open { Standing::Ready(None) } else { Standing::Greeted };
         }
         let peer = self.wire.peer().map_or_else(|| "unknown".to_owned(), |peer| canonical(peer.ip()).to_string());
-        let mut lines = vec![format!("{} Hello [{peer}]", self.server.config.profile.host_name)];
+        let mut lines = vec![fill(&self.filled(self.words().hello), &[("peer", &peer)])];
         if verb.eq_ignore_ascii_case("EHLO") {
             lines.extend(self.extensions());
         }
@@ -209,46 +216,39 @@ impl Connection {
         Ok(())
     }
 
-    /// The lines after the first in the answer to EHLO, in the order of smtp.office365.com.
+    /// The lines after the first in the answer to EHLO.
     fn extensions(&self) -> Vec<String> {
         let SandboxConfig { profile, caps, .. } = &self.server.config;
-        let mut lines: Vec<String> = Vec::new();
-        for extension in &profile.extensions {
-            lines.push(match extension {
-                Extension::Size => format!("SIZE {}", caps.size),
-                Extension::Pipelining => "PIPELINING".to_owned(),
-                Extension::Dsn => "DSN".to_owned(),
-                Extension::EnhancedStatusCodes => "ENHANCEDSTATUSCODES".to_owned(),
-                Extension::EightBitMime => "8BITMIME".to_owned(),
-                Extension::SmtpUtf8 => "SMTPUTF8".to_owned(),
-            });
-        }
-        let security = if self.starttls == StartTls::Offered {
-            Some("STARTTLS".to_owned())
-        } else if self.lacks_tls() || profile.mechanisms.is_empty() {
-            None
-        } else {
-            let names: Vec<String> = profile.mechanisms.iter().map(ToString::to_string).collect();
-            Some(format!("AUTH {}", names.join(" ")))
+        let line = |extension: &Extension| match extension {
+            Extension::Size => Some(format!("SIZE {}", caps.size)),
+            Extension::Pipelining => Some("PIPELINING".to_owned()),
+            Extension::Dsn => Some("DSN".to_owned()),
+            Extension::EnhancedStatusCodes => Some("ENHANCEDSTATUSCODES".to_owned()),
+            Extension::EightBitMime => Some("8BITMIME".to_owned()),
+            Extension::SmtpUtf8 => Some("SMTPUTF8".to_owned()),
+            Extension::StartTls => (self.starttls == StartTls::Offered).then(|| "STARTTLS".to_owned()),
+            Extension::Auth => {
+                let hidden = self.lacks_tls() && profile.clear_logins == ClearLogins::Hidden;
+                let names: Vec<String> = profile.mechanisms.iter().map(ToString::to_string).collect();
+                (!hidden && !names.is_empty()).then(|| format!("AUTH {}", names.join(" ")))
+            }
+            Extension::Named(name) => Some((*name).to_owned()),
         };
-        // Where the real server has it: after ENHANCEDSTATUSCODES.
-        let place = lines.iter().position(|line| line == "ENHANCEDSTATUSCODES").map_or(lines.len(), |at| at + 1);
-        lines.splice(place..place, security);
-        lines
+        profile.extensions.iter().filter_map(line).collect()
     }
 
     fn starttls(&mut self) -> Result<(), Leave> {
         if self.starttls == StartTls::Absent {
-            return self.complain("500 5.3.3 Unrecognized command");
+            return self.complain(self.words().unrecognized);
         }
         if let Standing::New = self.standing {
-            return self.complain(replies::HELLO_FIRST);
+            return self.complain(self.words().hello_first);
         }
         match self.strike(Step::StartTls, |_| false)? {
             Struck::Refused => return Ok(()),
-            Struck::No => self.reply(replies::TLS_READY),
+            Struck::No => self.reply(self.words().tls_ready),
             Struck::Special(_) => {
-                self.reply(replies::TLS_READY);
+                self.reply(self.words().tls_ready);
                 self.wire.send(b"250-injected.example\r\n250 AUTH LOGIN PLAIN\r\n");
             }
         }
@@ -273,19 +273,42 @@ impl Connection {
 
     /// Lets the fault strike at `step`; `holds` tells whether what is known of the transaction holds a text.
     pub(super) fn strike(&mut self, step: Step, holds: impl FnOnce(&str) -> bool) -> Result<Struck, Leave> {
-        let Some(rule) = self.server.mailbox.strike(step, |_| true, holds) else { return Ok(Struck::No) };
-        self.struck(rule)
+        self.strike_with(step, holds, &[])
     }
 
-    pub(super) fn struck(&mut self, rule: FaultRule) -> Result<Struck, Leave> {
+    /// The same at a step that knows more of the transaction: `values` stand in the refusal's text.
+    pub(super) fn strike_with(
+        &mut self,
+        step: Step,
+        holds: impl FnOnce(&str) -> bool,
+        values: &[(&str, &str)],
+    ) -> Result<Struck, Leave> {
+        let Some(rule) = self.server.mailbox.strike(step, |_| true, holds) else { return Ok(Struck::No) };
+        self.struck(rule, values)
+    }
+
+    pub(super) fn struck(&mut self, rule: FaultRule, values: &[(&str, &str)]) -> Result<Struck, Leave> {
         match rule.fault.effect() {
             Effect::Refuse(_, reply) => {
-                self.reply(reply);
+                self.reply(&fill(reply, values));
                 if reply.starts_with("421") { Err(Leave::Bye) } else { Ok(Struck::Refused) }
             }
             Effect::Cut(_) => Err(Leave::Cut),
             Effect::Special(_) => Ok(Struck::Special(rule)),
+            // The token endpoint's: no step of a connection asks for it.
+            Effect::Deny(..) => Ok(Struck::No),
         }
+    }
+
+    /// What the service says by itself.
+    pub(super) fn words(&self) -> &'static Wording {
+        self.server.config.profile.service.wording()
+    }
+
+    /// The text with what every reply may name: host, user and mark.
+    pub(super) fn filled(&self, text: &str) -> String {
+        let SandboxConfig { profile, user, .. } = &self.server.config;
+        fill(text, &[("host", &profile.host_name), ("user", user), ("mark", &self.mark())])
     }
 
     /// Replies, and that is all.
@@ -301,21 +324,25 @@ impl Connection {
         if self.errors < ERRORS {
             return Ok(());
         }
-        self.reply(replies::TOO_MANY_ERRORS);
+        self.reply(self.words().too_many_errors);
         Err(Leave::Bye)
     }
 
-    /// One line of a reply, with its code; what is refused gets the bracket that smtp.office365.com ends it with.
+    /// One line of a reply, with its code; what is refused gets the bracket with which smtp.office365.com ends it.
     pub(super) fn reply(&mut self, line: &str) {
+        let line = self.filled(line);
         let (code, mut text) = line.split_at(line.len().min(4));
         if !self.offers(Extension::EnhancedStatusCodes) {
             text = EnhancedStatus::split(text).map_or(text, |(_, rest)| rest);
         }
         let host = &self.server.config.profile.host_name;
-        let bracket = match code.as_bytes().first() {
-            Some(b'4' | b'5') if text.contains("STOREDRV") || code == "432 " => format!(" [Hostname={host}]"),
-            Some(b'4' | b'5') => format!(" [{host} {} {}]", time::wall_clock(), self.mark()),
-            _ => String::new(),
+        let refusal = matches!(code.as_bytes().first(), Some(b'4' | b'5'));
+        let bracket = match self.words().ending {
+            Ending::Exchange if refusal && (text.contains("STOREDRV") || code == "432 ") => {
+                format!(" [Hostname={host}]")
+            }
+            Ending::Exchange if refusal => format!(" [{host} {} {}]", time::wall_clock(), self.mark()),
+            Ending::Exchange | Ending::Bare => String::new(),
         };
         let room = REPLY_OCTETS.saturating_sub(code.len() + bracket.len());
         let text: String =
@@ -325,7 +352,7 @@ impl Connection {
     }
 
     /// Sixteen digits that tell this moment of this connection.
-    fn mark(&self) -> String {
+    pub(super) fn mark(&self) -> String {
         format!("{:016X}", self.server.mailbox.now().as_micros().cast_unsigned().rotate_left(8) ^ self.number)
     }
 }

@@ -34,6 +34,9 @@ pub struct Delivery {
     pub file: Option<PathBuf>,
     /// The header's Message-ID, with its brackets.
     pub message_id: Option<String>,
+    /// The id that the service gave it. Of SES, the beginning of the Message-ID that it puts in place of the other; the
+    /// content is kept as it came.
+    pub assigned_id: String,
     /// The header's Subject, unfolded, not decoded.
     pub subject: Option<String>,
     /// The number of the connection; the first is 1.
@@ -60,8 +63,12 @@ pub struct Counters {
     pub most_connections: usize,
     /// Logins that succeeded.
     pub logins: u64,
+    /// Those of them with a bearer token.
+    pub bearer_logins: u64,
     /// Logins refused.
     pub failed_logins: u64,
+    /// AUTH commands that came before TLS, where there is TLS to be had.
+    pub plaintext_logins: u64,
     /// MAIL commands accepted.
     pub transactions: u64,
     /// Messages between DATA and the final reply now.
@@ -82,6 +89,16 @@ pub struct Counters {
     pub recipients: usize,
     /// How often a fault struck.
     pub faults: u64,
+    /// Requests for tokens by client credentials, whatever became of them.
+    pub client_credentials: u64,
+    /// Requests for tokens by a refresh token.
+    pub refreshes: u64,
+    /// Requests for tokens by a device code.
+    pub polls: u64,
+    /// Device codes given out.
+    pub device_codes: u64,
+    /// Access tokens issued.
+    pub tokens: u64,
 }
 
 /// What becomes of a message at its end of data.
@@ -106,12 +123,13 @@ pub(super) struct Mailbox {
 }
 
 struct Ledger {
-    caps: Caps,
+    messages: Option<Limit>,
+    excess: Excess,
     /// When each message that counts came, in order.
     arrivals: Vec<Timestamp>,
-    /// The recipients of those that may still count, and their sum.
-    recipients: VecDeque<(Timestamp, usize)>,
-    recipients_sum: usize,
+    /// The recipients that count towards the quota, and towards the rate.
+    quota: Window,
+    rate: Window,
     /// Those stored, by their place among those that count.
     deliveries: Vec<(usize, Arc<Delivery>)>,
 }
@@ -126,7 +144,7 @@ impl Drop for Slot {
 }
 
 impl Mailbox {
-    pub(super) fn new(caps: Caps, directory: Option<PathBuf>, fault: Option<FaultRule>) -> io::Result<Self> {
+    pub(super) fn new(caps: &Caps, directory: Option<PathBuf>, fault: Option<FaultRule>) -> io::Result<Self> {
         if let Some(directory) = &directory {
             fs::create_dir_all(directory)
                 .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", directory.display())))?;
@@ -265,34 +283,63 @@ enum Beyond {
 }
 
 impl Ledger {
-    fn new(caps: Caps) -> Self {
-        Self { caps, arrivals: Vec::new(), recipients: VecDeque::new(), recipients_sum: 0, deliveries: Vec::new() }
+    fn new(caps: &Caps) -> Self {
+        Self {
+            messages: caps.messages,
+            excess: caps.excess,
+            arrivals: Vec::new(),
+            quota: Window::new(caps.recipients),
+            rate: Window::new(caps.recipients_at_once),
+            deliveries: Vec::new(),
+        }
     }
 
     fn admit(&mut self, now: Timestamp, recipients: usize) -> (Admission, Beyond) {
-        if let Some(Limit { count, window }) = self.caps.recipients {
-            while let Some((_, spent)) = self.recipients.front().copied().filter(|(at, _)| at.after(window) <= now) {
-                self.recipients_sum -= spent;
-                self.recipients.pop_front();
-            }
-            if self.recipients_sum + recipients > count {
-                return (Admission::Quota, Beyond::No);
-            }
+        if !self.quota.has_room(now, recipients) {
+            return (Admission::Quota, Beyond::No);
         }
-        let mut beyond = Beyond::No;
-        if let Some(Limit { count, window }) = self.caps.messages {
+        let messages_left = self.messages.is_none_or(|Limit { count, window }| {
             let left = self.arrivals.partition_point(|at| at.after(window) <= now);
-            if self.arrivals.len() - left >= count {
-                if self.caps.excess == Excess::Refuse {
-                    return (Admission::Rate, Beyond::Cap);
-                }
-                beyond = Beyond::Cap;
-            }
+            self.arrivals.len() - left < count
+        });
+        let fits = self.rate.has_room(now, recipients) && messages_left;
+        if !fits && self.excess == Excess::Refuse {
+            return (Admission::Rate, Beyond::Cap);
         }
         self.arrivals.push(now);
-        self.recipients.push_back((now, recipients));
-        self.recipients_sum += recipients;
-        (Admission::Accepted(now, self.arrivals.len()), beyond)
+        self.quota.charge(now, recipients);
+        self.rate.charge(now, recipients);
+        (Admission::Accepted(now, self.arrivals.len()), if fits { Beyond::No } else { Beyond::Cap })
+    }
+}
+
+/// What was spent in a sliding window.
+struct Window {
+    limit: Option<Limit>,
+    /// Those that may still count, and their sum.
+    spent: VecDeque<(Timestamp, usize)>,
+    sum: usize,
+}
+
+impl Window {
+    fn new(limit: Option<Limit>) -> Self {
+        Self { limit, spent: VecDeque::new(), sum: 0 }
+    }
+
+    fn has_room(&mut self, now: Timestamp, amount: usize) -> bool {
+        let Some(Limit { count, window }) = self.limit else { return true };
+        while let Some((_, spent)) = self.spent.front().copied().filter(|(at, _)| at.after(window) <= now) {
+            self.sum -= spent;
+            self.spent.pop_front();
+        }
+        self.sum + amount <= count
+    }
+
+    fn charge(&mut self, now: Timestamp, amount: usize) {
+        if self.limit.is_some() {
+            self.spent.push_back((now, amount));
+            self.sum += amount;
+        }
     }
 }
 
@@ -328,7 +375,7 @@ mod tests {
     use super::*;
 
     fn ledger(messages: Option<Limit>, recipients: Option<Limit>, excess: Excess) -> Ledger {
-        Ledger::new(Caps { messages, recipients, excess, ..Caps::default() })
+        Ledger::new(&Caps { messages, recipients, excess, ..Caps::default() })
     }
 
     fn limit(count: usize, secs: u64) -> Option<Limit> {
@@ -357,6 +404,19 @@ mod tests {
         assert_eq!(admit(86_399, 1), Admission::Quota);
         assert!(matches!(admit(86_400, 6), Admission::Accepted(..)));
         assert_eq!(admit(86_401, 1), Admission::Quota);
+    }
+
+    #[test]
+    fn recipients_may_have_a_rate_beside_their_quota() {
+        let caps =
+            Caps { messages: None, recipients: limit(5, 86_400), recipients_at_once: limit(2, 1), ..Caps::default() };
+        let mut ledger = Ledger::new(&caps);
+        let mut admit = |secs, recipients| ledger.admit(Timestamp::from_secs(secs), recipients).0;
+        assert!(matches!(admit(0, 2), Admission::Accepted(..)));
+        assert_eq!(admit(0, 1), Admission::Rate);
+        assert!(matches!(admit(1, 1), Admission::Accepted(..)));
+        assert!(matches!(admit(2, 2), Admission::Accepted(..)));
+        assert_eq!(admit(3, 1), Admission::Quota);
     }
 
     #[test]

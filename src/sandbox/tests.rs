@@ -1,7 +1,9 @@
 //! The sandbox over real sockets, as a relay meets it.
 
 mod client;
+mod dialogues;
 mod faults;
+mod tokens;
 
 use std::time::Duration;
 
@@ -32,14 +34,14 @@ async fn ehlo_names_what_the_real_server_names() {
     assert_eq!(
         client.say("EHLO relay.example").await,
         "250-sandbox.outlook.office365.com Hello [127.0.0.1]\n250-SIZE 157286400\n250-PIPELINING\n250-DSN\n\
-         250-ENHANCEDSTATUSCODES\n250-STARTTLS\n250-8BITMIME\n250 SMTPUTF8"
+         250-ENHANCEDSTATUSCODES\n250-STARTTLS\n250-8BITMIME\n250-BINARYMIME\n250-CHUNKING\n250 SMTPUTF8"
     );
     client.say("STARTTLS").await;
     let mut client = client.handshake().await.unwrap();
     assert_eq!(
         client.say("EHLO relay.example").await,
         "250-sandbox.outlook.office365.com Hello [127.0.0.1]\n250-SIZE 157286400\n250-PIPELINING\n250-DSN\n\
-         250-ENHANCEDSTATUSCODES\n250-AUTH LOGIN XOAUTH2\n250-8BITMIME\n250 SMTPUTF8"
+         250-ENHANCEDSTATUSCODES\n250-AUTH LOGIN XOAUTH2\n250-8BITMIME\n250-BINARYMIME\n250-CHUNKING\n250 SMTPUTF8"
     );
 }
 

@@ -1,11 +1,13 @@
 //! MAIL, RCPT and DATA, and what becomes of the message.
 
-use super::config::{BareLinefeed, Extension, SandboxConfig, Senders};
+use super::config::{SandboxConfig, Senders};
 use super::connection::{Connection, Standing, Struck};
 use super::fault::{Fault, FaultRule, Step};
+use super::header;
 use super::mailbox::{Admission, Delivery};
+use super::profile::{BareLinefeed, ClearLogins, Extension, RepeatedFields};
+use super::replies::{Wording, fill};
 use super::wire::{Content, Leave};
-use super::{header, replies};
 use crate::smtp::{Address, Envelope, ReversePath};
 use crate::time::Timestamp;
 
@@ -26,24 +28,24 @@ enum Utf8 {
 impl Connection {
     /// `MAIL FROM:<path> [parameters]`.
     pub(super) fn mail(&mut self, argument: &str) -> Result<(), Leave> {
-        if self.lacks_tls() {
-            return self.complain(replies::STARTTLS_FIRST);
+        if self.lacks_tls() && self.server.config.profile.clear_logins != ClearLogins::Take {
+            return self.complain(self.words().starttls_first);
         }
         match &self.standing {
             Standing::New if self.server.config.profile.mechanisms.is_empty() => {
-                return self.complain(replies::HELLO_FIRST);
+                return self.complain(self.words().hello_first);
             }
-            Standing::New | Standing::Greeted => return self.complain(replies::NOT_AUTHENTICATED),
-            Standing::Ready(Some(_)) => return self.complain("503 5.5.2 Sender already specified"),
+            Standing::New | Standing::Greeted => return self.complain(self.words().not_authenticated),
+            Standing::Ready(Some(_)) => return self.complain(self.words().sender_given),
             Standing::Ready(None) => {}
         }
         let Some((path, parameters)) = path_of(argument, "FROM:") else {
-            return self.complain("501 5.5.4 Invalid arguments");
+            return self.complain(self.words().bad_arguments);
         };
         let reverse_path = match path.parse() {
             _ if path.is_empty() => ReversePath::Null,
             Ok(address) => ReversePath::Address(address),
-            Err(_) => return self.complain("501 5.1.7 Invalid address"),
+            Err(_) => return self.complain(self.words().bad_sender),
         };
         let mut utf8 = Utf8::Unasked;
         for parameter in parameters.split_whitespace() {
@@ -54,7 +56,7 @@ impl Connection {
             }
         }
         if utf8 == Utf8::Unasked && !path.is_ascii() {
-            return self.say("550 5.6.7 The address needs SMTPUTF8");
+            return self.say(self.words().needs_utf8);
         }
         if let Struck::Refused = self.strike(Step::Mail, |text| path.contains(text))? {
             return Ok(());
@@ -63,7 +65,7 @@ impl Connection {
         let transaction = Transaction { begun_at: self.server.mailbox.now(), envelope, utf8 };
         self.standing = Standing::Ready(Some(transaction));
         self.server.mailbox.count(|counters| counters.transactions += 1);
-        self.say(replies::SENDER_OK)
+        self.say(self.words().sender_ok)
     }
 
     /// Judges a parameter of MAIL: only what was offered may be used.
@@ -71,74 +73,75 @@ impl Connection {
         let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         match key.to_ascii_uppercase().as_str() {
             "SIZE" if self.offers(Extension::Size) => match value.parse::<usize>() {
-                Ok(size) if size > self.server.config.caps.size => Err(replies::TOO_BIG),
+                Ok(size) if size > self.server.config.caps.size => Err(self.words().too_big),
                 Ok(_) => Ok(Utf8::Unasked),
-                Err(_) => Err("501 5.5.4 Invalid arguments"),
+                Err(_) => Err(self.words().bad_arguments),
             },
             "BODY" if self.offers(Extension::EightBitMime) => match value.to_ascii_uppercase().as_str() {
                 "7BIT" | "8BITMIME" => Ok(Utf8::Unasked),
-                _ => Err("501 5.5.4 Invalid arguments"),
+                _ => Err(self.words().bad_arguments),
             },
             "SMTPUTF8" if self.offers(Extension::SmtpUtf8) => Ok(Utf8::Asked),
             "RET" | "ENVID" if self.offers(Extension::Dsn) => Ok(Utf8::Unasked),
             "AUTH" if !self.server.config.profile.mechanisms.is_empty() => Ok(Utf8::Unasked),
-            _ => Err("555 5.5.4 Unsupported option"),
+            _ => Err(self.words().unsupported),
         }
     }
 
     /// `RCPT TO:<path> [parameters]`.
     pub(super) fn rcpt(&mut self, argument: &str) -> Result<(), Leave> {
         let Standing::Ready(Some(transaction)) = &self.standing else {
-            return self.complain("503 5.5.2 Need mail command");
+            return self.complain(self.words().need_mail);
         };
         let Some((path, parameters)) = path_of(argument, "TO:") else {
-            return self.complain("501 5.5.4 Invalid arguments");
+            return self.complain(self.words().bad_arguments);
         };
-        let Ok(recipient) = path.parse::<Address>() else { return self.complain("501 5.1.3 Invalid address") };
+        let Ok(recipient) = path.parse::<Address>() else { return self.complain(self.words().bad_recipient) };
         if !recipient.is_ascii() && transaction.utf8 == Utf8::Unasked {
-            return self.say("550 5.6.7 The address needs SMTPUTF8");
+            return self.say(&fill(self.words().needs_utf8, &[("recipient", path)]));
         }
         let dsn = |parameter: &str| {
             let key = parameter.split_once('=').map_or(parameter, |(key, _)| key);
             key.eq_ignore_ascii_case("NOTIFY") || key.eq_ignore_ascii_case("ORCPT")
         };
         if !parameters.split_whitespace().all(|parameter| self.offers(Extension::Dsn) && dsn(parameter)) {
-            return self.complain("555 5.5.4 Unsupported option");
+            return self.complain(self.words().unsupported);
         }
         let count = transaction.envelope.recipients.len();
-        if let Struck::Refused = self.strike(Step::Rcpt, |text| path.contains(text))? {
+        let values = [("recipient", path)];
+        if let Struck::Refused = self.strike_with(Step::Rcpt, |text| path.contains(text), &values)? {
             return Ok(());
         }
         if recipient.local_part().to_ascii_lowercase().starts_with("unknown") {
-            return self.say(replies::UNKNOWN_RECIPIENT);
+            return self.say(&fill(self.words().unknown_recipient, &values));
         }
         if count >= self.server.config.caps.recipients_per_message {
-            return self.say(replies::TOO_MANY_RECIPIENTS);
+            return self.say(self.words().too_many_recipients);
         }
         if let Standing::Ready(Some(transaction)) = &mut self.standing {
             transaction.envelope.recipients.push(recipient);
         }
-        self.say(replies::RECIPIENT_OK)
+        self.say(self.words().recipient_ok)
     }
 
     /// `DATA`, the content, and the final reply.
     pub(super) async fn data(&mut self) -> Result<(), Leave> {
         let Standing::Ready(Some(transaction)) = &mut self.standing else {
-            return self.complain("503 5.5.2 Need mail command");
+            return self.complain(self.words().need_mail);
         };
         if transaction.envelope.recipients.is_empty() {
-            return self.complain("503 5.5.2 Need rcpt command");
+            return self.complain(self.words().need_rcpt);
         }
         let known = transaction.envelope_text();
         if let Struck::Refused = self.strike(Step::Data, |text| known.contains(text))? {
             return Ok(());
         }
-        let Some(slot) = self.server.mailbox.begin_sending() else { return self.say(replies::CONCURRENCY) };
+        let Some(slot) = self.server.mailbox.begin_sending() else { return self.say(self.words().concurrency) };
         let Standing::Ready(Some(transaction)) = std::mem::replace(&mut self.standing, Standing::Ready(None)) else {
             return Err(Leave::Gone);
         };
         self.messages += 1;
-        self.reply(replies::START_INPUT);
+        self.reply(self.words().start_input);
         if let Struck::Special(_) = self.strike(Step::Content, |text| known.contains(text))? {
             self.wire.fill().await?;
             return Err(Leave::Cut);
@@ -153,28 +156,30 @@ impl Connection {
     /// Judges and stores a message, and replies.
     async fn end_of_data(&mut self, transaction: Transaction, content: Content) -> Result<(), Leave> {
         let block = header::block(&content.bytes);
-        if let Some(refusal) = unfit(&self.server.config, &content) {
-            return self.say(refusal);
+        let words = self.words();
+        if let Some(refusal) = unfit(&self.server.config, words, &content, block) {
+            return self.say(&refusal);
         }
         let special = match self.strike_at_dot(&transaction, block)? {
             Struck::Refused => return Ok(()),
             Struck::Special(rule) => Some(rule),
             Struck::No => None,
         };
-        if let Some(refusal) = misuse(&self.server.config, &transaction.envelope, block) {
+        if let Some(refusal) = misuse(&self.server.config, words, &transaction.envelope, block) {
             return self.say(&refusal);
         }
         let (received_at, place) = match self.server.mailbox.admit(transaction.envelope.recipients.len()) {
             Admission::Accepted(received_at, place) => (received_at, place),
-            Admission::Quota => return self.say(replies::QUOTA),
+            Admission::Quota => return self.say(words.quota),
             Admission::Rate => {
-                self.reply(replies::RATE);
-                return Err(Leave::Bye);
+                self.reply(words.rate);
+                return if words.rate.starts_with("421") { Err(Leave::Bye) } else { Ok(()) };
             }
         };
         let message_id = header::fields(block, "Message-ID").into_iter().next();
-        let echoed =
-            message_id.clone().unwrap_or_else(|| format!("<{place}@{}>", self.server.config.profile.host_name));
+        let assigned_id = fill(&self.filled(words.id), &[("place", &place.to_string())]);
+        let echoed = message_id.clone().unwrap_or_else(|| format!("<{assigned_id}>"));
+        let accepted = fill(words.accepted, &[("id", &assigned_id), ("message_id", &echoed)]);
         let delivery = Delivery {
             envelope: transaction.envelope,
             begun_at: transaction.begun_at,
@@ -184,6 +189,7 @@ impl Connection {
             content: None,
             file: None,
             message_id,
+            assigned_id,
             subject: header::fields(block, "Subject").into_iter().next(),
             connection: self.number,
             index: self.messages,
@@ -191,9 +197,9 @@ impl Connection {
         let keep = self.server.config.content;
         if let Err(error) = self.server.mailbox.store(place, delivery, content.bytes, keep).await {
             tracing::warn!(event = "sandbox_store_failed", %error, "the sandbox cannot write a delivered message");
-            return self.say(replies::NO_RESOURCES);
+            return self.say(self.words().no_resources);
         }
-        self.acknowledge(special.as_ref(), &echoed).await
+        self.acknowledge(special.as_ref(), &accepted).await
     }
 
     fn strike_at_dot(&mut self, transaction: &Transaction, block: &[u8]) -> Result<Struck, Leave> {
@@ -204,11 +210,14 @@ impl Connection {
         let holds =
             |text: &str| transaction.envelope_text().contains(text) || String::from_utf8_lossy(block).contains(text);
         let Some(rule) = self.server.mailbox.strike(Step::Dot, poisoned, holds) else { return Ok(Struck::No) };
-        self.struck(rule)
+        let from = header::fields(block, "From");
+        let sender = from.first().map(|from| header::address(from)).unwrap_or_default();
+        let recipient = transaction.envelope.recipients.first().map(Address::as_str).unwrap_or_default();
+        self.struck(rule, &[("sender", sender), ("recipient", recipient)])
     }
 
     /// Replies to a message that is stored, unless the fault has it otherwise.
-    async fn acknowledge(&mut self, special: Option<&FaultRule>, message_id: &str) -> Result<(), Leave> {
+    async fn acknowledge(&mut self, special: Option<&FaultRule>, accepted: &str) -> Result<(), Leave> {
         match special.map(|rule| rule.fault) {
             Some(Fault::CutAtDot) => return Err(Leave::Cut),
             Some(Fault::Latin1Reply) => {
@@ -220,9 +229,7 @@ impl Connection {
         if let Some(rule) = special.filter(|rule| rule.fault == Fault::SlowDot) {
             tokio::time::sleep(rule.delay).await;
         }
-        let host = &self.server.config.profile.host_name;
-        let reply = format!("250 2.0.0 OK {message_id} [Hostname={host}]");
-        self.say(&reply)
+        self.say(accepted)
     }
 }
 
@@ -240,28 +247,49 @@ impl Transaction {
 }
 
 /// Why the content cannot be taken whoever sends it.
-fn unfit(config: &SandboxConfig, content: &Content) -> Option<&'static str> {
+fn unfit(config: &SandboxConfig, words: &Wording, content: &Content, block: &[u8]) -> Option<String> {
     if content.size > config.caps.size {
-        return Some(replies::TOO_BIG);
+        return Some(words.too_big.to_owned());
     }
     if content.bare_linefeeds > 0 && config.profile.bare_linefeed == BareLinefeed::Refuse {
-        return Some(replies::BARE_LINEFEED);
+        return Some(words.bare_linefeed.to_owned());
+    }
+    if config.profile.repeated_fields == RepeatedFields::Refuse
+        && let Some(field) = ONCE.into_iter().find(|name| header::fields(block, name).len() > 1)
+    {
+        return Some(fill(words.repeated_field, &[("field", field)]));
     }
     let eight_bit = config.profile.extensions.contains(&Extension::EightBitMime);
-    (!eight_bit && !content.bytes.is_ascii()).then_some("554 5.6.3 Eight-bit content, and 8BITMIME is not offered")
+    (!eight_bit && !content.bytes.is_ascii()).then(|| words.eight_bit.to_owned())
 }
 
+/// The fields of which a message has one at most (RFC 5322 §3.6; of SES's list, those that clients write).
+const ONCE: [&str; 12] = [
+    "Date",
+    "From",
+    "Sender",
+    "Reply-To",
+    "To",
+    "Cc",
+    "Bcc",
+    "Message-ID",
+    "In-Reply-To",
+    "References",
+    "Subject",
+    "Content-Type",
+];
+
 /// Why the mailbox may not send this: the sender in MAIL or in From is another one.
-fn misuse(config: &SandboxConfig, envelope: &Envelope, block: &[u8]) -> Option<String> {
+fn misuse(config: &SandboxConfig, words: &Wording, envelope: &Envelope, block: &[u8]) -> Option<String> {
     if let Senders::Any = config.caps.senders {
         return None;
     }
     let from = header::fields(block, "From");
-    let [from] = from.as_slice() else { return Some(replies::NO_FROM.to_owned()) };
+    let [from] = from.as_slice() else { return Some(words.no_from.to_owned()) };
     let reverse_path = envelope.reverse_path.address().map(Address::as_str);
     let mut senders = reverse_path.into_iter().chain([header::address(from)]);
     let refused = senders.find(|sender| !config.caps.senders.allow(&config.user, sender))?;
-    Some(replies::send_as_denied(&config.user, refused))
+    Some(fill(words.sender_refused, &[("user", &config.user), ("sender", refused)]))
 }
 
 /// The path after `keyword`, without its brackets, and what follows it.

@@ -259,7 +259,8 @@ impl Source {
             .map_err(|why| denied(TroubleKind::Local, format!("no token for account {}: {why}", self.account)))
     }
 
-    /// The refresh token to show, where one is needed: the stored one, or the configured one where that is newer.
+    /// The refresh token to show, where one is needed: the stored one, or the configured one where that is newer. Newer is
+    /// what is another one than the stored one descends from.
     async fn descent(&self) -> Result<Descent, Denied> {
         let Grant::User { seed } = &self.oauth.grant else { return Ok(Descent::Application) };
         let local = |why: String| denied(TroubleKind::Local, format!("no token for account {}: {why}", self.account));
@@ -267,27 +268,28 @@ impl Source {
         let is_unwritten = unwritten.is_some();
         let (seed, folder, account) = (seed.clone(), self.around.folder.clone(), self.account.clone());
         let read = spawn_blocking(move || {
-            let seed = seed.map(|seed| seed.read()).transpose();
-            let seed = seed.map_err(|error| format!("the refresh token cannot be read: {error}"))?;
             let stored = match unwritten {
                 Some(stored) => Some(stored),
                 None => file::read(&folder, &account)
                     .map_err(|error| format!("{}: {error}", folder.join(account.as_str()).display()))?,
             };
-            Ok((seed, stored))
+            Ok((seed.map(|seed| seed.read()), stored))
         });
         let (seed, stored) = read.await.unwrap_or_else(|broken| Err(broken.to_string())).map_err(local)?;
         let stored = stored.filter(|stored| stored.client_id == self.oauth.client_id);
-        let mark = seed.as_ref().map(file::mark);
         match (stored, seed) {
-            (Some(stored), _) if mark.is_none() || mark == stored.seed => {
+            // A seed that has sprouted may be taken away.
+            (Some(stored), None | Some(Err(_))) => Ok(Descent::User { stored, fresh: is_unwritten }),
+            (Some(stored), Some(Ok(seed))) if stored.seed == Some(file::mark(&seed)) => {
                 Ok(Descent::User { stored, fresh: is_unwritten })
             }
-            (_, Some(refresh)) => {
-                let stored = Stored { refresh, client_id: self.oauth.client_id.clone(), seed: mark };
+            (_, Some(Ok(refresh))) => {
+                let seed = Some(file::mark(&refresh));
+                let stored = Stored { refresh, client_id: self.oauth.client_id.clone(), seed };
                 Ok(Descent::User { stored, fresh: true })
             }
-            (_, None) => Err(denied(
+            (None, Some(Err(error))) => Err(local(format!("the refresh token cannot be read: {error}"))),
+            (None, None) => Err(denied(
                 TroubleKind::TokenRefused,
                 format!("account {} is not logged in yet: run `{}`", self.account, self.login_command()),
             )),

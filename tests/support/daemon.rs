@@ -19,13 +19,17 @@ pub(crate) struct Site {
 impl Site {
     /// Writes the configuration. In it `SITE` stands for the folder, which holds the file `password` with `password`.
     pub(crate) fn new(config: &str, password: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut options = std::fs::OpenOptions::new();
-        let mut secret = options.write(true).create_new(true).mode(0o600).open(folder.path().join("password")).unwrap();
-        std::io::Write::write_all(&mut secret, password.as_bytes()).unwrap();
-        let site = Self { folder };
+        let site = Self { folder: tempfile::tempdir().unwrap() };
+        site.add_secret("password", password);
         site.configure(config);
         site
+    }
+
+    /// Writes a file that nobody else may read.
+    pub(crate) fn add_secret(&self, name: &str, secret: &str) {
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(0o600).open(self.path().join(name)).unwrap();
+        std::io::Write::write_all(&mut file, secret.as_bytes()).unwrap();
     }
 
     /// Writes another configuration.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use mailsluice::sandbox::{Caps, Delivery, KeepContent, Sandbox, SandboxConfig};
+use mailsluice::sandbox::{Caps, Delivery, KeepContent, Sandbox, SandboxConfig, Service};
 use secrecy::ExposeSecret;
 use tokio::runtime::Runtime;
 
@@ -16,6 +16,8 @@ use super::daemon::{Daemon, Site};
 /// What a relay's `[[account]]` and the provider behind it are.
 pub(crate) struct Script<'a> {
     pub(crate) sandbox: SandboxConfig,
+    /// How the account logs in.
+    pub(crate) login: Login,
     /// The table of the account's `caps`.
     pub(crate) caps: &'a str,
     /// Further keys of the account.
@@ -24,11 +26,22 @@ pub(crate) struct Script<'a> {
     pub(crate) queue: &'a str,
 }
 
+/// By what an account logs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Login {
+    Password,
+    /// Tokens of the application's own, for its secret.
+    Application,
+    /// Tokens of the mailbox's user, for a refresh token.
+    Refresh,
+}
+
 impl Default for Script<'_> {
     /// No caps but three connections, and a provider that keeps what it takes.
     fn default() -> Self {
         let sandbox = SandboxConfig { caps: Caps::unlimited(), content: KeepContent::Keep, ..SandboxConfig::default() };
-        Self { sandbox, caps: "messages = [], recipients = []", account: "", queue: "" }
+        let caps = "messages = [], recipients = []";
+        Self { sandbox, login: Login::Password, caps, account: "", queue: "" }
     }
 }
 
@@ -45,19 +58,37 @@ impl Scene {
     pub(crate) fn set(script: Script<'_>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let relay = free_address();
-        let password = script.sandbox.password.expose_secret().to_owned();
-        let user = script.sandbox.user.clone();
-        let Script { sandbox, caps, account, queue } = script;
+        let settings = script.sandbox.clone();
+        let Script { sandbox, login, caps, account, queue } = script;
         let sandbox = runtime.block_on(Sandbox::start(sandbox)).unwrap();
         let port = sandbox.address().port();
+        let (user, service) = (&settings.user, settings.profile.service);
+        let provider = if service == Service::Google { "smtp" } else { service.name() };
+        // Where the user is no address, mail needs a sender.
+        let from = if user.contains('@') { "" } else { "from = \"shop@example.com\"" };
+        let secret = |name: &str| format!("{{ file = \"SITE/{name}\" }}");
+        let password =
+            if login == Login::Password { format!("password = {}", secret("password")) } else { String::new() };
+        let tokens = format!(
+            "[account.oauth]\ntoken_url = \"{}\"\nclient_id = \"{}\"",
+            sandbox.token_url(),
+            settings.tokens.client_id
+        );
+        let oauth = match login {
+            Login::Password => String::new(),
+            Login::Application => format!("{tokens}\nclient_secret = {}", secret("client_secret")),
+            Login::Refresh => format!("{tokens}\nrefresh_token = {}", secret("refresh_token")),
+        };
         let config = format!(
             "[queue]\npath = \"SITE/queue.db\"\nmin_free = \"1MiB\"\nephemeral = true\n{queue}\n\
              [[listener]]\naddress = \"{relay}\"\nhostname = \"relay.example.com\"\n\
-             [[account]]\nname = \"m365\"\nprovider = \"microsoft365\"\nhost = \"127.0.0.1\"\nport = {port}\n\
-             ca_file = \"SITE/ca.pem\"\nusername = \"{user}\"\npassword = {{ file = \"SITE/password\" }}\n\
-             caps = {{ {caps} }}\n{account}\n"
+             [[account]]\nname = \"m365\"\nprovider = \"{provider}\"\nhost = \"127.0.0.1\"\nport = {port}\n\
+             ca_file = \"SITE/ca.pem\"\nusername = \"{user}\"\n{password}\n{from}\n\
+             caps = {{ {caps} }}\n{account}\n{oauth}\n"
         );
-        let site = Site::new(&config, &password);
+        let site = Site::new(&config, settings.password.expose_secret());
+        site.add_secret("client_secret", settings.tokens.client_secret.expose_secret());
+        site.add_secret("refresh_token", sandbox.issue_refresh_token().expose_secret());
         std::fs::write(site.path().join("ca.pem"), sandbox.ca_pem()).unwrap();
         Self { sandbox, site, relay, runtime }
     }

@@ -1,6 +1,11 @@
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
 
-use rcgen::CertificateParams;
+use rcgen::{CertificateParams, KeyPair};
+use rustls::pki_types::CertificateDer;
+use rustls::server::WebPkiClientVerifier;
 use tempfile::NamedTempFile;
 use tokio::io::{DuplexStream, duplex};
 use tokio::net::TcpListener;
@@ -8,6 +13,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 
+use crate::config::ClientCertificate;
 use crate::config::secret::Secret;
 use crate::deliver::peer::Act::{Content, Hear, Say};
 use crate::deliver::peer::{Act, Heard, endpoint, password, play, tls_server};
@@ -94,6 +100,58 @@ async fn tls_may_come_first() {
     let (ours, theirs) = duplex(4096);
     tokio::spawn(peer(theirs, Vec::new(), acceptor, [&[Say(b"220 peer\r\n")], HELLO].concat()));
     assert_eq!(secured(ours, &endpoint).await.unwrap().size, Some(1000));
+}
+
+/// A self-signed certificate and its key, in files.
+fn own_certificate(folder: &Path, name: &str) -> (CertificateDer<'static>, ClientCertificate) {
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec!["relay.example.com".into()]).unwrap().self_signed(&key).unwrap();
+    let file = |end: &str, pem: String| {
+        let path = folder.join(format!("{name}.{end}"));
+        std::fs::write(&path, pem).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    };
+    let own = ClientCertificate {
+        certificate: file("pem", certificate.pem()),
+        key: Secret::File(file("key", key.serialize_pem())),
+    };
+    (certificate.der().clone(), own)
+}
+
+#[tokio::test]
+async fn our_certificate_is_shown_to_who_asks_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, own) = own_certificate(folder.path(), "own");
+    let (file, endpoint, _) = trusted(TlsMode::Implicit, |_| {});
+    let (pem, server) = tls_server("a CA", |_| {});
+    std::fs::write(file.path(), pem).unwrap();
+    let mut known = rustls::RootCertStore::empty();
+    known.add(certificate).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(known), Arc::clone(&provider)).build().unwrap();
+    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(
+        builder.with_client_cert_verifier(verifier).with_cert_resolver(Arc::clone(&server.cert_resolver)),
+    ));
+    let shaken = async |certificate: Option<ClientCertificate>| {
+        let (ours, theirs) = duplex(4096);
+        tokio::spawn(peer(theirs, Vec::new(), acceptor.clone(), [&[Say(b"220 x\r\n")], HELLO].concat()));
+        secured(ours, &SmtpEndpoint { certificate, ..endpoint.clone() }).await
+    };
+    assert_eq!(shaken(Some(own.clone())).await.unwrap().size, Some(1000));
+    assert!(shaken(None).await.is_err());
+    // What cannot be used is told before anything is sent.
+    let (_, other) = own_certificate(folder.path(), "other");
+    for (own, wanted) in [
+        (ClientCertificate { key: other.key, ..own.clone() }, "it belongs to another key"),
+        (ClientCertificate { key: Secret::File(own.certificate.clone()), ..own.clone() }, "no private key in PEM"),
+        (ClientCertificate { key: Secret::File("/nonexistent".into()), ..own }, "its key cannot be read"),
+    ] {
+        let trouble = trouble(shaken(Some(own)).await);
+        assert_eq!((trouble.step, trouble.kind), (Step::Tls, TroubleKind::Local));
+        assert!(trouble.detail.contains(wanted), "{trouble}");
+    }
 }
 
 #[tokio::test]

@@ -297,6 +297,46 @@ async fn a_refused_login_is_told_as_it_was_said() {
     assert_eq!(upstream.unwrap_err(), Obstacle::Refused { step: Step::Auth, reply });
 }
 
+fn bearer() -> Credentials {
+    let token = "EwBAAl3BAAUFFpUAo7J3Ve0bjLBWZWCclRC3EoAA".into();
+    Credentials::bearer("test@contoso.onmicrosoft.com", token, &[Mechanism::Xoauth2])
+}
+
+const BLOB: &str = "dXNlcj10ZXN0QGNvbnRvc28ub25taWNyb3NvZnQuY29tAWF1dGg9QmVhcmVyIEV3QkFBbDNCQUFVRkZwVUFvN0ozVmUwYmpM\
+                    QldaV0NjbFJDM0VvQUEBAQ==\r\n";
+
+#[tokio::test]
+async fn a_token_answers_the_challenge_as_microsoft_wants_it() {
+    let rest =
+        [Hear("AUTH XOAUTH2\r\n"), Say(b"334 \r\n"), Hear(BLOB), Say(b"235 2.7.0 Authentication successful\r\n")];
+    let (upstream, peer) = scripted(&[LOGIN, &rest], Some(bearer())).await;
+    assert!(upstream.unwrap().is_reusable());
+    assert_eq!(peer.await.unwrap().lines.len(), 3);
+}
+
+#[tokio::test]
+async fn a_refused_token_is_told_with_the_reason_and_without_the_token() {
+    // {"status":"400","schemes":"Bearer"}
+    let google = [
+        Say(b"334 eyJzdGF0dXMiOiI0MDAiLCJzY2hlbWVzIjoiQmVhcmVyIn0=\r\n"),
+        Hear("\r\n"),
+        Say(b"535 5.7.8 Username and Password not accepted, EwBAAl3BAAUFFpUAo7J3Ve0bjLBWZWCclRC3EoAA\r\n"),
+    ];
+    let microsoft = [Say(b"535 5.7.3 Authentication unsuccessful: dXNlcj10ZXN0QGNvbnRvc28ub25\r\n")];
+    for (script, wanted) in [
+        (
+            &google[..],
+            &["5.7.8 Username and Password not accepted, …", r#"(the reason: {"status":"400","schemes":"Bearer"})"#][..],
+        ),
+        (&microsoft[..], &["5.7.3 Authentication unsuccessful: …"][..]),
+    ] {
+        let begin = [Hear("AUTH XOAUTH2\r\n"), Say(b"334 \r\n"), Hear(BLOB)];
+        let (upstream, _peer) = scripted(&[LOGIN, &begin, script], Some(bearer())).await;
+        let Err(Obstacle::Refused { step: Step::Auth, reply }) = upstream else { panic!("{upstream:?}") };
+        assert_eq!((reply.code, reply.lines), (535, wanted.iter().map(|line| (*line).to_owned()).collect()));
+    }
+}
+
 #[tokio::test]
 async fn without_a_mechanism_that_we_know_there_is_no_login() {
     let open = [Say(b"220 x\r\n"), Hear("EHLO"), Say(b"250-x\r\n250 AUTH XOAUTH2 GSSAPI\r\n")];

@@ -46,7 +46,7 @@ impl Client {
         let mut client = Self::connect(sandbox).await;
         assert!(client.reply().await.starts_with("220 "));
         client.say("EHLO relay.example").await;
-        assert_eq!(client.say("STARTTLS").await, "220 2.0.0 SMTP server ready");
+        assert!(client.say("STARTTLS").await.starts_with("220 "));
         let mut client = client.handshake().await.unwrap();
         client.say("EHLO relay.example").await;
         client

@@ -10,11 +10,23 @@ struct Came {
     heard: Vec<u8>,
 }
 
+/// How a client logs in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Password,
+    Token,
+}
+
 /// Tries to send one message, and stops at the first reply that is not positive.
 async fn attempt(sandbox: &Sandbox, content: &[u8]) -> Came {
+    attempt_by(sandbox, By::Password, content).await
+}
+
+async fn attempt_by(sandbox: &Sandbox, by: By, content: &[u8]) -> Came {
     let mut client = Client::connect(sandbox).await;
     let mut heard = client.reply_bytes().await;
-    if !heard.starts_with(b"220 ") || !heard.ends_with(b"]") {
+    // Half a banner has no end.
+    if !heard.starts_with(b"220 ") || heard.starts_with(b"220 sandbox") && !heard.ends_with(b"]") {
         return Came { step: Step::Greeting, heard };
     }
     heard = client.say("EHLO relay.example").await.into();
@@ -26,10 +38,22 @@ async fn attempt(sandbox: &Sandbox, content: &[u8]) -> Came {
         return Came { step: Step::StartTls, heard };
     }
     let Ok(mut client) = client.handshake().await else { return Came { step: Step::Tls, heard: Vec::new() } };
-    client.say("EHLO relay.example").await;
-    client.say(&format!("AUTH LOGIN {}", encoded("webmaster@example.com"))).await;
+    heard = client.say("EHLO relay.example").await.into();
+    if !heard.starts_with(b"250") {
+        return Came { step: Step::SecureEhlo, heard };
+    }
+    let secret = match by {
+        By::Password => {
+            client.say(&format!("AUTH LOGIN {}", encoded("webmaster@example.com"))).await;
+            encoded("open-sesame")
+        }
+        By::Token => {
+            client.say("AUTH XOAUTH2").await;
+            encoded("user=webmaster@example.com\u{1}auth=Bearer t0ken\u{1}\u{1}")
+        }
+    };
     for (step, line) in [
-        (Step::Auth, encoded("open-sesame").as_str()),
+        (if by == By::Token { Step::Bearer } else { Step::Password }, secret.as_str()),
         (Step::Mail, "MAIL FROM:<webmaster@example.com>"),
         (Step::Rcpt, "RCPT TO:<a@example.org>"),
         (Step::Data, "DATA"),
@@ -43,27 +67,70 @@ async fn attempt(sandbox: &Sandbox, content: &[u8]) -> Came {
     Came { step: Step::Dot, heard: client.reply_bytes().await }
 }
 
+/// A service whose mailbox opens for both ways to log in.
+fn played(service: Service) -> SandboxConfig {
+    let mut config =
+        SandboxConfig { profile: Profile::of(service), token: Some("t0ken".into()), ..SandboxConfig::default() };
+    config.profile.mechanisms = vec![Mechanism::Login, Mechanism::Xoauth2];
+    config
+}
+
 const PLAIN: &[u8] = b"From: <webmaster@example.com>\r\nSubject: A Poisoned one\r\n\r\nx\r\n";
 
 #[tokio::test]
 async fn every_refusal_is_said_at_its_step_and_stores_nothing() {
-    let sandbox = start(SandboxConfig::default()).await;
-    let mut seen = 0;
-    for fault in Fault::ALL {
-        let Effect::Refuse(step, reply) = fault.effect() else { continue };
-        sandbox.set_fault(Some(FaultRule::from(*fault)));
-        let came = attempt(&sandbox, PLAIN).await;
-        let heard = String::from_utf8(came.heard).unwrap();
-        assert!(
-            came.step == step && heard.starts_with(reply) && heard.ends_with(']'),
-            "{fault}: {:?} {heard}",
-            came.step
-        );
-        seen += 1;
+    let mut seen = Vec::new();
+    for service in Service::ALL {
+        let sandbox = start(played(service)).await;
+        let mut struck = 0;
+        for fault in Fault::ALL {
+            let Effect::Refuse(step, reply) = fault.effect() else { continue };
+            if fault.topic().service().unwrap_or(Service::Microsoft365) != service {
+                continue;
+            }
+            sandbox.set_fault(Some(FaultRule::from(*fault)));
+            let by = if step == Step::Bearer { By::Token } else { By::Password };
+            let came = attempt_by(&sandbox, by, PLAIN).await;
+            let heard = String::from_utf8(came.heard).unwrap();
+            let wanted = if step == Step::Auth { Step::Password } else { step };
+            let text = said(reply);
+            assert!(came.step == wanted && heard.starts_with(&text), "{fault}: {:?} {heard}, wanted {text}", came.step);
+            assert_eq!(heard.ends_with(']'), service == Service::Microsoft365, "{fault}: {heard}");
+            assert!(!heard.contains('{'), "{fault}: {heard}");
+            struck += 1;
+        }
+        assert_eq!((sandbox.counters().deliveries, sandbox.counters().faults), (0, struck));
+        seen.push(struck);
+        sandbox.set_fault(None);
+        assert!(attempt(&sandbox, PLAIN).await.heard.starts_with(b"250 "));
     }
-    assert_eq!((seen, sandbox.counters().deliveries, sandbox.counters().faults), (34, 0, 34));
-    sandbox.set_fault(None);
-    assert!(attempt(&sandbox, PLAIN).await.heard.starts_with(b"250 2.0.0 OK "));
+    assert_eq!(seen, [87, 21, 6, 8]);
+}
+
+/// How a refusal begins: with the transaction's addresses, and up to a mark that changes.
+fn said(reply: &str) -> String {
+    let text = reply.split("{mark}").next().unwrap();
+    let names =
+        [("sender", "webmaster@example.com"), ("recipient", "a@example.org"), ("user", "webmaster@example.com")];
+    super::super::replies::fill(text, &names)
+}
+
+#[tokio::test]
+async fn what_ends_passwords_leaves_tokens_alone() {
+    let sandbox = start(played(Service::Microsoft365)).await;
+    for (fault, password, token) in [
+        (Fault::BasicAuthDisabled, "535 5.7.139 ", "250 2.0.0 "),
+        (Fault::BasicAuthRetired, "550 5.7.30 ", "250 2.0.0 "),
+        (Fault::BearerRefused, "250 2.0.0 ", "535 5.7.3 "),
+        (Fault::AuthDisabledTenant, "535 5.7.139 ", "535 5.7.139 "),
+    ] {
+        sandbox.set_fault(Some(fault.into()));
+        for (by, wanted) in [(By::Password, password), (By::Token, token)] {
+            let heard = attempt_by(&sandbox, by, PLAIN).await.heard;
+            assert!(heard.starts_with(wanted.as_bytes()), "{fault}: {}", String::from_utf8_lossy(&heard));
+        }
+    }
+    assert_eq!((sandbox.counters().bearer_logins, sandbox.counters().logins), (2, 3));
 }
 
 #[tokio::test]
@@ -77,7 +144,7 @@ async fn every_cut_is_at_its_step() {
         (Fault::CutAtStarttls, Step::StartTls),
         (Fault::CutAtTls, Step::Tls),
         (Fault::BadCertificate, Step::Tls),
-        (Fault::CutAtAuth, Step::Auth),
+        (Fault::CutAtAuth, Step::Password),
         (Fault::CutAtMail, Step::Mail),
         (Fault::CutAtRcpt, Step::Rcpt),
         (Fault::CutAtData, Step::Data),

@@ -3,7 +3,6 @@
 //! Start: queue, listeners, control socket, dispatcher; then readiness is told. Stop: listeners, sessions and transactions
 //! under way (for [`GRACE`] at most), then the queue.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,12 +10,14 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
 
 pub mod custody;
 pub mod errand;
+mod listeners;
 
 use self::errand::Lent;
+use self::listeners::{Listeners, reload};
 use crate::config::{Config, ConfigErrors, ListenerConfig, OnUncertain, QueueConfig};
 use crate::control::desk::Desk;
 use crate::control::server::ControlServer;
@@ -30,7 +31,7 @@ use crate::observe::fate::{Next, Uncertain};
 use crate::queue::record::Reclaimed;
 use crate::queue::sqlite::{Machine, Options, SqliteStore};
 use crate::queue::{OpenError, Queue, QueueReader, QueueStore, StoreError, Urgency, tend_clock};
-use crate::receive::{BindError, Listener, Settings, Shutdown, Stopper};
+use crate::receive::{BindError, Listener};
 use crate::route;
 use crate::schedule::cap::horizon;
 use crate::time::{Clock, MonotonicClock, wall_clock};
@@ -188,28 +189,11 @@ impl App {
             reloads: Some(reloads),
         };
         let control = tokio::spawn(control.serve(Arc::new(desk)));
-        let housekeeping = tokio::spawn(keep_house(queue.clone(), config.subscribe()));
+        let keepers = keepers(&queue, &observer, &logins, &config, &wake);
         let (stop_dispatcher, stopping) = watch::channel(false);
-        let keeping = tokio::spawn(keeper::keep(Arc::clone(&logins), config.subscribe()));
-        let watching = mended::watch(
-            queue.clone(),
-            Arc::clone(&observer),
-            Arc::clone(&logins),
-            config.subscribe(),
-            Arc::clone(&wake),
-        );
-        let watching = tokio::spawn(watching);
         let mut dispatcher = tokio::spawn(dispatcher.run(stopping, GRACE));
-        let mut listeners = Listeners {
-            intake,
-            observer: Arc::clone(&observer),
-            clock,
-            running: BTreeMap::new(),
-            tasks: JoinSet::new(),
-        };
-        for (settings, listener) in bound {
-            listeners.start(&config.borrow(), &settings, listener);
-        }
+        let mut listeners = Listeners::new(intake, Arc::clone(&observer), clock);
+        bound.into_iter().for_each(|(settings, listener)| listeners.start(&config.borrow(), &settings, listener));
         let waiting = queue.read(|reader, now| reader.stats(now)).await?;
         observer.started(env!("CARGO_PKG_VERSION"), waiting.ready + waiting.deferred, &addresses.join(", "));
         tell_service_manager(&[NotifyState::Ready]);
@@ -239,18 +223,40 @@ impl App {
         let grace = if failure.is_some() { Duration::ZERO } else { GRACE };
         listeners.stop(grace);
         stop_dispatcher.send_replace(true);
-        let ended = async {
-            listeners.ended().await;
-            if !dispatcher.is_finished() {
-                let _ = dispatcher.await;
-            }
-        };
-        let _ = tokio::time::timeout(grace + PARTING, ended).await;
+        wind_down(listeners, dispatcher, grace).await;
         control.abort();
         let _ = control.await;
-        [housekeeping, keeping, watching].iter().for_each(tokio::task::JoinHandle::abort);
+        keepers.iter().for_each(JoinHandle::abort);
         failure.map_or(Ok(()), |failure| Err(failure.into()))
     }
+}
+
+/// What goes on beside mail for as long as the daemon runs.
+fn keepers(
+    queue: &Queue,
+    observer: &Arc<Observer>,
+    logins: &Arc<Logins>,
+    config: &watch::Sender<Arc<Config>>,
+    wake: &Arc<Notify>,
+) -> [JoinHandle<()>; 3] {
+    let watching =
+        mended::watch(queue.clone(), Arc::clone(observer), Arc::clone(logins), config.subscribe(), Arc::clone(wake));
+    [
+        tokio::spawn(keep_house(queue.clone(), config.subscribe())),
+        tokio::spawn(keeper::keep(Arc::clone(logins), config.subscribe())),
+        tokio::spawn(watching),
+    ]
+}
+
+/// Lets sessions and transactions under way come to their end.
+async fn wind_down(mut listeners: Listeners, dispatcher: JoinHandle<Result<(), StoreError>>, grace: Duration) {
+    let ended = async {
+        listeners.ended().await;
+        if !dispatcher.is_finished() {
+            let _ = dispatcher.await;
+        }
+    };
+    let _ = tokio::time::timeout(grace + PARTING, ended).await;
 }
 
 /// Without a service manager that listens this does nothing (sd_notify(3)).
@@ -267,109 +273,6 @@ fn broke(observer: &Observer, kind: &str, why: String) -> StoreError {
 /// A dispatcher that ends before it is told to has met a queue that failed.
 fn why_ended(ended: Result<(), StoreError>) -> String {
     ended.map_or_else(|error| error.to_string(), |()| "it ended by itself".into())
-}
-
-/// The listeners that run, by their addresses.
-struct Listeners {
-    intake: Arc<Intake>,
-    observer: Arc<Observer>,
-    clock: Arc<dyn Clock>,
-    running: BTreeMap<Vec<SocketAddr>, Running>,
-    tasks: JoinSet<()>,
-}
-
-struct Running {
-    settings: watch::Sender<Arc<Settings>>,
-    stopper: Stopper,
-}
-
-impl Listeners {
-    fn start(&mut self, config: &Config, settings: &ListenerConfig, listener: Listener) {
-        let (sender, receiver) = watch::channel(settings_of(config, settings));
-        let (stopper, shutdown): (Stopper, Shutdown) = Stopper::new();
-        let (intake, observer, clock) = (Arc::clone(&self.intake), Arc::clone(&self.observer), Arc::clone(&self.clock));
-        self.tasks.spawn(listener.serve(receiver, intake, observer, clock, shutdown));
-        self.running.insert(settings.addresses.clone(), Running { settings: sender, stopper });
-    }
-
-    /// Goes over to another configuration: binds what is new first, so that a failure changes nothing.
-    fn change(&mut self, config: &Config) -> Result<(), String> {
-        let mut fresh = Vec::new();
-        for settings in &config.listeners {
-            if !self.running.contains_key(&settings.addresses) {
-                let listener = Listener::bind(&settings.addresses)
-                    .map_err(|error| format!("{error} (to move addresses between listeners, restart)"))?;
-                fresh.push((settings, listener));
-            }
-        }
-        self.running.retain(|addresses, running| {
-            let kept = config.listeners.iter().find(|settings| settings.addresses == *addresses);
-            match kept {
-                Some(settings) => drop(running.settings.send_replace(settings_of(config, settings))),
-                None => running.stopper.stop(GRACE),
-            }
-            kept.is_some()
-        });
-        for (settings, listener) in fresh {
-            self.start(config, settings, listener);
-        }
-        Ok(())
-    }
-
-    fn stop(&self, grace: Duration) {
-        self.running.values().for_each(|running| running.stopper.stop(grace));
-    }
-
-    async fn ended(&mut self) {
-        while self.tasks.join_next().await.is_some() {}
-    }
-}
-
-fn settings_of(config: &Config, listener: &ListenerConfig) -> Arc<Settings> {
-    Arc::new(Settings { listener: listener.clone(), clients: config.clients.clone() })
-}
-
-/// Reads the configuration again; a bad one changes nothing and says so, in the log and to who has asked.
-fn reload(
-    file: Option<&Path>,
-    config: &watch::Sender<Arc<Config>>,
-    listeners: &mut Listeners,
-    observer: &Observer,
-    logins: &Logins,
-) -> Result<String, String> {
-    let Some(file) = file else {
-        let said = "there is no configuration file to read again";
-        observer.reloaded(said);
-        return Err(said.into());
-    };
-    if let Ok(now) = NotifyState::monotonic_usec_now() {
-        tell_service_manager(&[NotifyState::Reloading, now]);
-    }
-    let current = Arc::clone(&config.borrow());
-    let outcome = Config::load(file).map_err(|errors| errors.to_string()).and_then(|fresh| {
-        let allowed = QueueConfig { max_age: fresh.queue.max_age, ..current.queue.clone() };
-        if fresh.queue != allowed {
-            return Err("of [queue] only max_age can change while the daemon runs: restart for the others".into());
-        }
-        listeners.change(&fresh)?;
-        Ok(fresh)
-    });
-    let told = match outcome {
-        Ok(fresh) => {
-            config.send_replace(Arc::new(fresh));
-            let said = format!("{} was read again and counts from now on", file.display());
-            observer.reloaded(&said);
-            Ok(said)
-        }
-        Err(errors) => {
-            let said = format!("the configuration stays as it was: {errors}");
-            observer.alarm("bad_configuration", &said);
-            Err(said)
-        }
-    };
-    config.borrow().account_names().for_each(|account| logins.forgive(account));
-    tell_service_manager(&[NotifyState::Ready]);
-    told
 }
 
 /// What goes by age: history and charges. Leases do not: those of this process end with their workers, those of a dead

@@ -39,10 +39,10 @@ impl Doctor {
         let count = |standing| findings.iter().filter(|one| one.standing == standing).count();
         let (failed, warnings) = (count(Standing::Failed), count(Standing::Warning));
         if failed > 0 {
-            return Err(Failure::Said(format!("{failed} of {} checks failed, {warnings} warnings", findings.len())));
+            return Err(Failure::Said(format!("{failed} of {} checks failed; warnings: {warnings}", findings.len())));
         }
         if !self.json {
-            say!("nothing failed in {} checks, {warnings} warnings", findings.len())?;
+            say!("nothing failed in {} checks; warnings: {warnings}", findings.len())?;
         }
         Ok(())
     }

@@ -6,7 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use mailsluice::sandbox::{Fault, Sandbox};
+use mailsluice::sandbox::{Fault, Sandbox, TokenConfig};
+use secrecy::ExposeSecret;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -200,6 +201,39 @@ async fn without_a_terminal_all_missing_flags_are_named_and_nothing_is_written()
     let told = said(&output);
     assert!(told.contains("these answers make no configuration") && told.contains("account.caps.recipients"), "{told}");
     assert!(!scene.path("etc").exists(), "nothing is written before all is answered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registration_is_set_up_by_its_client_secret() {
+    let scene = Scene::set().await;
+    let tokens = TokenConfig::default();
+    let secret = tokens.client_secret.expose_secret();
+    fs::write(scene.path("typed"), secret).unwrap();
+    let mut flags = scene.places();
+    flags.extend([
+        "--provider=microsoft365".into(),
+        "--username=webmaster@example.com".into(),
+        format!("--client-id={}", tokens.client_id),
+        format!("--client-secret-file={}", scene.path("typed").display()),
+        format!("--token-url={}", scene.sandbox.token_url()),
+        format!("--listen=127.0.0.1:{}", scene.port),
+    ]);
+    let output = scene.run(&flags);
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(!told.contains(secret), "{told}");
+    assert!(told.contains("ok      token     ") && told.contains("AUTH      XOAUTH2: 235"), "{told}");
+    assert_eq!(scene.arrived(1).await.remove(0).to, ["webmaster@example.com"]);
+    assert_eq!(fs::read_to_string(scene.path("etc/m365.client-secret")).unwrap(), secret);
+
+    // A user who must log in first is told how, and nothing is tried.
+    flags.retain(|flag| !flag.starts_with("--client-secret-file"));
+    flags.push("--force".into());
+    let output = scene.run(&flags);
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(told.contains("account login m365"), "{told}");
+    assert!(!fs::read_to_string(scene.config()).unwrap().contains("client_secret"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

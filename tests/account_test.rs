@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::process::Output;
+use std::time::{Duration, Instant};
 
-use mailsluice::sandbox::{Fault, SandboxConfig};
+use mailsluice::sandbox::{Fault, FaultRule, SandboxConfig};
 use serde_json::Value;
 
 use crate::support::daemon::Site;
-use crate::support::relay::{HEAD, PASSWORD, Upstream, WITHOUT_RATES, free_port, mailbox};
+use crate::support::relay::{HEAD, PASSWORD, Upstream, WITHOUT_RATES, free_port, mailbox, send, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_works_is_told_step_by_step_and_nothing_is_sent() {
@@ -140,6 +141,28 @@ async fn a_host_without_logins_is_tried_without_one() {
     let trial = upstream.site.json(&["account", "test", "relay", "--json"]);
     let steps: Vec<&str> = passed(&trial).iter().map(|(step, _)| *step).collect();
     assert_eq!(steps, ["resolve", "connect", "greeting", "tls", "ehlo", "mail"], "{trial}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trial_takes_one_of_the_connections_that_the_login_may_have() {
+    let upstream = Upstream::start(mailbox(), "caps = { messages = [], recipients = [], connections = 1 }").await;
+    let daemon = upstream.site.serve();
+    upstream.sandbox.set_fault(Some(FaultRule::from(Fault::SlowDot).delayed(Duration::from_secs(2))));
+    send(daemon.address(), "a@shop.example", &["b@example.org"], b"Subject: x\r\n\r\nx\r\n");
+    let sending = async {
+        while upstream.sandbox.counters().sending == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("transaction", sending).await;
+    let began = Instant::now();
+    let trial = upstream.site.json(&["account", "test", "m365", "--json"]);
+    assert_eq!(trial["failure"], Value::Null, "{trial}");
+    let counters = upstream.sandbox.counters();
+    assert_eq!((counters.logins, counters.most_connections), (2, 1), "{counters:?}");
+    // It waited for the mail, and not for the connection that is kept for the next one, for 8 s.
+    assert!(began.elapsed() < Duration::from_secs(7), "{:?}", began.elapsed());
+    daemon.wait_for("delivered", |line| line["event"] == "delivered");
 }
 
 /// The step that failed; the command must say so by its code, and must not show the password.

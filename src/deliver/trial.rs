@@ -2,6 +2,7 @@
 //! the account's lane; to a provider a trial is a login like any other.
 
 use std::path::Path;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -75,8 +76,15 @@ impl Trials {
     async fn slot(&self, account: &AccountConfig) -> Result<Option<OwnedSemaphorePermit>, Failure> {
         let Some(shared) = &self.beside else { return Ok(None) };
         let (login, connections) = (account.login_key(), account.caps.connections);
-        dismiss(shared.pool.make_room(&login, connections).into_iter().collect());
-        let slot = tokio::time::timeout(SLOT, shared.pool.slot(&login, connections)).await;
+        let mut waiting = pin!(tokio::time::timeout(SLOT, shared.pool.slot(&login, connections)));
+        let mut tick = tokio::time::interval(ROOM_MADE_EVERY);
+        let slot = loop {
+            tokio::select! {
+                slot = &mut waiting => break slot,
+                // A connection that is kept for the next message has a slot too.
+                _ = tick.tick() => dismiss(shared.pool.make_room(&login, connections).into_iter().collect()),
+            }
+        };
         slot.map(Some).map_err(|_| Failure {
             step: Step::Connect,
             sentence: format!(
@@ -191,5 +199,7 @@ fn offer(extensions: &Extensions) -> String {
 
 /// Less than a command waits for its answer.
 const LIMIT: Duration = Duration::from_secs(280);
+/// How often a trial that waits for a slot looks for an idle connection in its place.
+const ROOM_MADE_EVERY: Duration = Duration::from_millis(200);
 /// How long a trial waits until mail leaves it a connection.
 const SLOT: Duration = Duration::from_secs(60);

@@ -189,7 +189,8 @@ impl App {
             reloads: Some(reloads),
         };
         let control = tokio::spawn(control.serve(Arc::new(desk)));
-        let keepers = keepers(&queue, &observer, &logins, &config, &wake);
+        let housekeeping = tokio::spawn(keep_house(queue.clone(), config.subscribe()));
+        let [keeping, watching] = tend_logins(&logins, &queue, &observer, &config, &wake);
         let (stop_dispatcher, stopping) = watch::channel(false);
         let mut dispatcher = tokio::spawn(dispatcher.run(stopping, GRACE));
         let mut listeners = Listeners::new(intake, Arc::clone(&observer), clock);
@@ -221,42 +222,54 @@ impl App {
         };
         tell_service_manager(&[NotifyState::Stopping]);
         let grace = if failure.is_some() { Duration::ZERO } else { GRACE };
-        listeners.stop(grace);
-        stop_dispatcher.send_replace(true);
-        wind_down(listeners, dispatcher, grace).await;
-        control.abort();
-        let _ = control.await;
-        keepers.iter().for_each(JoinHandle::abort);
+        Underway { listeners, stop_dispatcher, dispatcher, keeping, logins, control }.end(grace).await;
+        [housekeeping, watching].iter().for_each(JoinHandle::abort);
         failure.map_or(Ok(()), |failure| Err(failure.into()))
     }
 }
 
-/// What goes on beside mail for as long as the daemon runs.
-fn keepers(
-    queue: &Queue,
-    observer: &Arc<Observer>,
-    logins: &Arc<Logins>,
-    config: &watch::Sender<Arc<Config>>,
-    wake: &Arc<Notify>,
-) -> [JoinHandle<()>; 3] {
-    let watching =
-        mended::watch(queue.clone(), Arc::clone(observer), Arc::clone(logins), config.subscribe(), Arc::clone(wake));
-    [
-        tokio::spawn(keep_house(queue.clone(), config.subscribe())),
-        tokio::spawn(keeper::keep(Arc::clone(logins), config.subscribe())),
-        tokio::spawn(watching),
-    ]
+/// What has something to finish when the daemon stops.
+struct Underway {
+    listeners: Listeners,
+    stop_dispatcher: watch::Sender<bool>,
+    dispatcher: JoinHandle<Result<(), StoreError>>,
+    keeping: JoinHandle<()>,
+    logins: Arc<Logins>,
+    control: JoinHandle<()>,
 }
 
-/// Lets sessions and transactions under way come to their end.
-async fn wind_down(mut listeners: Listeners, dispatcher: JoinHandle<Result<(), StoreError>>, grace: Duration) {
-    let ended = async {
-        listeners.ended().await;
-        if !dispatcher.is_finished() {
-            let _ = dispatcher.await;
-        }
-    };
-    let _ = tokio::time::timeout(grace + PARTING, ended).await;
+impl Underway {
+    /// Sessions and transactions first, then commands.
+    async fn end(self, grace: Duration) {
+        let Self { mut listeners, stop_dispatcher, dispatcher, keeping, logins, control } = self;
+        listeners.stop(grace);
+        stop_dispatcher.send_replace(true);
+        keeping.abort();
+        let ended = async {
+            listeners.ended().await;
+            if !dispatcher.is_finished() {
+                let _ = dispatcher.await;
+            }
+            let _ = tokio::time::timeout(LAST_TOKEN, logins.tokens().at_rest()).await;
+        };
+        let _ = tokio::time::timeout(grace + PARTING, ended).await;
+        control.abort();
+        let _ = control.await;
+    }
+}
+
+/// Keeps tokens fresh, and looks whether logins in trouble were mended.
+fn tend_logins(
+    logins: &Arc<Logins>,
+    queue: &Queue,
+    observer: &Arc<Observer>,
+    config: &watch::Sender<Arc<Config>>,
+    wake: &Arc<Notify>,
+) -> [JoinHandle<()>; 2] {
+    let (observer, wake) = (Arc::clone(observer), Arc::clone(wake));
+    let watching = mended::watch(queue.clone(), observer, Arc::clone(logins), config.subscribe(), wake);
+    let keeping = keeper::keep(Arc::clone(logins), config.subscribe());
+    [tokio::spawn(keeping), tokio::spawn(watching)]
 }
 
 /// Without a service manager that listens this does nothing (sd_notify(3)).
@@ -356,6 +369,8 @@ impl Signals {
 pub const GRACE: Duration = Duration::from_secs(30);
 /// What comes on top of the grace for goodbyes.
 const PARTING: Duration = Duration::from_secs(8);
+/// How long a token may still be on its way: what comes with it must be kept.
+const LAST_TOKEN: Duration = Duration::from_secs(5);
 /// Readers beside the writer.
 const READERS: usize = 3;
 /// How often what goes by age is looked at.

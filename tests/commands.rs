@@ -433,7 +433,7 @@ async fn no_secret_is_ever_printed() {
 }
 
 /// A text as it is, and in base64 wherever it begins in what is encoded.
-fn forms(secret: &str) -> Vec<String> {
+pub(crate) fn forms(secret: &str) -> Vec<String> {
     let mut forms = vec![secret.to_owned()];
     for before in 0..3 {
         let text = STANDARD.encode([vec![0; before], secret.as_bytes().to_vec()].concat());

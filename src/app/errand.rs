@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use super::custody::HandsOver;
-use super::{AppError, holds, open_queue, tell_reclaimed};
+use super::{AppError, LAST_TOKEN, holds, open_queue, tell_reclaimed};
 use crate::config::{AccountConfig, Config};
 use crate::control::desk::{Desk, Tester};
 use crate::deliver::dispatcher::Dispatcher;
@@ -89,6 +89,7 @@ impl Errand {
         stop.send_replace(true);
         // A queue that failed has told the desk so.
         let _ = sending.await;
+        let _ = tokio::time::timeout(LAST_TOKEN, self.desk.logins.tokens().at_rest()).await;
         done
     }
 }

@@ -69,11 +69,16 @@ fn try_alone(config: &Path, name: &AccountName) -> Result<Trial, Failure> {
     let runtime = runtime()?;
     let trial = runtime.block_on(async {
         let logins = Arc::new(Logins::beside(&settings.queue.path, clock, Arc::new(Observer::default())));
-        Trials::alone(logins).run(account).await
+        let trial = Trials::alone(Arc::clone(&logins)).run(account).await;
+        // What comes with a token that is still on its way must be kept.
+        let _ = tokio::time::timeout(LAST_TOKEN, logins.tokens().at_rest()).await;
+        trial
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(trial)
 }
+
+const LAST_TOKEN: Duration = Duration::from_secs(5);
 
 /// A line for each step.
 fn print(trial: &Trial) -> Result<(), Failure> {

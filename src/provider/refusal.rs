@@ -43,6 +43,13 @@ pub struct Meaning {
     pub sentence: &'static str,
 }
 
+impl Meaning {
+    /// As it is told.
+    pub fn told(&self) -> String {
+        self.sentence.to_owned()
+    }
+}
+
 /// A row of a provider's table: a reply with one of these codes, or any where there is none, whose text holds every
 /// one of these words, in any case.
 pub(super) struct Row {

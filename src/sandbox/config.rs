@@ -98,6 +98,7 @@ impl SandboxConfig {
                 caps: Caps {
                     messages: None,
                     recipients: Some(Limit { count: 2_000, window: DAY }),
+                    concurrent: 10,
                     recipients_per_message: 100,
                     size: 35_882_577,
                     senders: Senders::Any,

@@ -5,6 +5,7 @@
 //! [`keeper`], which fetches before mail needs it.
 
 mod assertion;
+mod descent;
 mod device;
 mod file;
 pub mod keeper;
@@ -75,6 +76,14 @@ impl Tokens {
                 sources.insert(account.clone(), Arc::clone(&source));
                 source
             }
+        }
+    }
+
+    /// Waits until no token is being fetched, so that none is lost when the process ends.
+    pub async fn at_rest(&self) {
+        let sources: Vec<Arc<Source>> = locked(&self.sources).values().cloned().collect();
+        for source in sources {
+            source.at_rest().await;
         }
     }
 

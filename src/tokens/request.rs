@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::assertion::Shown;
 use crate::config::OAuth;
-use crate::provider::refusal::{Class, Meaning};
+use crate::provider::refusal::Class;
 use crate::provider::token;
 use crate::schedule::attempt::{Step, Trouble, TroubleKind};
 use crate::web::{ContentType, Web, WebError};
@@ -191,12 +191,12 @@ where
 
 /// What the identity provider means by its refusal, and what it said.
 pub(super) fn refused(error: &str, description: &str, sent: &[Option<&SecretString>]) -> Denied {
-    let Meaning { class, sentence } = token::meaning(error, description);
-    let kind = if class == Class::Connect { TroubleKind::Connect } else { TroubleKind::TokenRefused };
+    let meaning = token::meaning(error, description);
+    let kind = if meaning.class == Class::Connect { TroubleKind::Connect } else { TroubleKind::TokenRefused };
     let first = description.lines().next().unwrap_or_default();
     let said = if first.is_empty() { error.to_owned() } else { format!("{error}: {first}") };
     let said: String = without(&said, sent).chars().filter(|c| !c.is_control()).take(LONGEST_SAID).collect();
-    denied(kind, format!("{sentence} The identity provider said: {said}"))
+    denied(kind, format!("{} The identity provider said: {said}", meaning.told()))
 }
 
 pub(super) fn denied(kind: TroubleKind, detail: String) -> Denied {

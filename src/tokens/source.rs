@@ -8,11 +8,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::task::spawn_blocking;
 
 use super::assertion::{self, Shown};
+use super::descent::{self, Descent};
 use super::file::{self, Stored};
 use super::logins::Fingerprint;
 use super::request::{self, Denied, Granted, denied};
 use super::{Around, locked};
-use crate::config::{Grant, OAuth};
+use crate::config::OAuth;
 use crate::ids::AccountName;
 use crate::schedule::attempt::{Trouble, TroubleKind};
 use crate::time::{Timestamp, wall_clock};
@@ -119,23 +120,16 @@ impl Source {
 
     /// Asks anew at the next opportunity: something was mended.
     pub(super) fn begin_anew(&self) {
+        self.forgive();
         let mut state = locked(&self.state);
         state.token = None;
-        if let Some(failed) = &mut state.failed
-            && failed.denied.retry_after.is_none()
-        {
-            failed.at = Timestamp::EPOCH;
-        }
         state.read = Some(Fingerprint::of_oauth(&self.oauth));
     }
 
-    /// Forgets a refusal, so that the next who needs a token asks again.
+    /// Lets the next who needs a token ask again, whatever was said the last time: a person wants it so.
     pub(super) fn forgive(&self) {
-        let mut state = locked(&self.state);
-        if let Some(failed) = &mut state.failed
-            && failed.denied.retry_after.is_none()
-        {
-            failed.at = Timestamp::EPOCH;
+        if let Some(failed) = &mut locked(&self.state).failed {
+            (failed.at, failed.denied.retry_after) = (Timestamp::EPOCH, None);
         }
     }
 
@@ -155,10 +149,19 @@ impl Source {
         if self.due_in().is_zero() {
             match self.at_hand() {
                 AtHand::Nothing => drop(self.token().await),
-                AtHand::Token(_) | AtHand::Ageing(_) | AtHand::Denied(_) => self.renew().await,
+                AtHand::Token(_) | AtHand::Ageing(_) | AtHand::Denied(_) => {
+                    let source = Arc::clone(self);
+                    // What came of it is in the state.
+                    let _ = tokio::spawn(async move { source.renew().await }).await;
+                }
             }
         }
         self.due_in().max(SOON)
+    }
+
+    /// Waits until nothing is fetched: a refresh token that is being replaced is lost with the process.
+    pub(super) async fn at_rest(&self) {
+        drop(self.flight.lock().await);
     }
 
     /// Takes in what a login by device code has brought.
@@ -167,7 +170,8 @@ impl Source {
         let Some(refresh) = granted.refresh.clone() else {
             return Err("the identity provider gave no refresh token: scope must hold offline_access".into());
         };
-        let stored = Stored { refresh, client_id: self.oauth.client_id.clone(), seed: self.seed_mark().await };
+        let stored =
+            Stored { refresh, client_id: self.oauth.client_id.clone(), seed: descent::mark(&self.oauth).await };
         self.write_down(stored).await?;
         self.take_in(granted);
         Ok(())
@@ -212,7 +216,6 @@ impl Source {
     async fn renew(&self) {
         let Ok(_flight) = self.flight.try_lock() else { return };
         if matches!(self.at_hand(), AtHand::Ageing(_)) {
-            // What came of it is in the state.
             let _ = self.ask().await;
         }
     }
@@ -231,7 +234,8 @@ impl Source {
 
     async fn request(&self) -> Result<(Granted, Descent), Denied> {
         locked(&self.state).read = Some(Fingerprint::of_oauth(&self.oauth));
-        let descent = self.descent().await?;
+        let unwritten = locked(&self.state).unwritten.clone();
+        let descent = descent::find(&self.oauth, &self.around.folder, &self.account, unwritten).await?;
         let proof = self.proof().await?;
         let web = self.around.web().map_err(|error| denied(TroubleKind::Local, error.to_string()))?;
         let refresh = match &descent {
@@ -243,7 +247,8 @@ impl Source {
             (Err(Denied { trouble, retry_after }), Descent::User { .. })
                 if trouble.kind == TroubleKind::TokenRefused =>
             {
-                let detail = format!("{}; to log in again, run `{}`", trouble.detail, self.login_command());
+                let detail =
+                    format!("{}; to log in again, run `{}`", trouble.detail, descent::login_command(&self.account));
                 Err(Denied { trouble: Trouble { detail, ..trouble }, retry_after })
             }
             (granted, _) => granted.map(|granted| (granted, descent)),
@@ -257,48 +262,6 @@ impl Source {
         shown
             .unwrap_or_else(|broken| Err(broken.to_string()))
             .map_err(|why| denied(TroubleKind::Local, format!("no token for account {}: {why}", self.account)))
-    }
-
-    /// The refresh token to show, where one is needed: the stored one, or the configured one where that is newer. Newer is
-    /// what is another one than the stored one descends from.
-    async fn descent(&self) -> Result<Descent, Denied> {
-        let Grant::User { seed } = &self.oauth.grant else { return Ok(Descent::Application) };
-        let local = |why: String| denied(TroubleKind::Local, format!("no token for account {}: {why}", self.account));
-        let unwritten = locked(&self.state).unwritten.clone();
-        let is_unwritten = unwritten.is_some();
-        let (seed, folder, account) = (seed.clone(), self.around.folder.clone(), self.account.clone());
-        let read = spawn_blocking(move || {
-            let stored = match unwritten {
-                Some(stored) => Some(stored),
-                None => file::read(&folder, &account)
-                    .map_err(|error| format!("{}: {error}", folder.join(account.as_str()).display()))?,
-            };
-            Ok((seed.map(|seed| seed.read()), stored))
-        });
-        let (seed, stored) = read.await.unwrap_or_else(|broken| Err(broken.to_string())).map_err(local)?;
-        let stored = stored.filter(|stored| stored.client_id == self.oauth.client_id);
-        match (stored, seed) {
-            // A seed that has sprouted may be taken away.
-            (Some(stored), None | Some(Err(_))) => Ok(Descent::User { stored, fresh: is_unwritten }),
-            (Some(stored), Some(Ok(seed))) if stored.seed == Some(file::mark(&seed)) => {
-                Ok(Descent::User { stored, fresh: is_unwritten })
-            }
-            (_, Some(Ok(refresh))) => {
-                let seed = Some(file::mark(&refresh));
-                let stored = Stored { refresh, client_id: self.oauth.client_id.clone(), seed };
-                Ok(Descent::User { stored, fresh: true })
-            }
-            (None, Some(Err(error))) => Err(local(format!("the refresh token cannot be read: {error}"))),
-            (None, None) => Err(denied(
-                TroubleKind::TokenRefused,
-                format!("account {} is not logged in yet: run `{}`", self.account, self.login_command()),
-            )),
-        }
-    }
-
-    async fn seed_mark(&self) -> Option<String> {
-        let Grant::User { seed: Some(seed) } = self.oauth.grant.clone() else { return None };
-        spawn_blocking(move || seed.read().ok().map(|seed| file::mark(&seed))).await.ok().flatten()
     }
 
     /// Keeps a refresh token on disk, or in memory until that can be done.
@@ -343,33 +306,6 @@ impl Source {
         }
         state.failed = Some(Failed { denied, at: now, times });
         trouble
-    }
-
-    fn login_command(&self) -> String {
-        format!("mailsluice account login {}", self.account)
-    }
-}
-
-/// What a token is asked for by.
-enum Descent {
-    /// By the application's proof alone.
-    Application,
-    /// By a refresh token.
-    User {
-        stored: Stored,
-        /// Whether it is not on disk yet.
-        fresh: bool,
-    },
-}
-
-impl Descent {
-    /// What is to be written down after this answer. An answer without a refresh token leaves the one that was shown.
-    fn replaced_by(self, granted: &Granted) -> Option<Stored> {
-        match (self, &granted.refresh) {
-            (Self::Application, _) => None,
-            (Self::User { stored, .. }, Some(refresh)) => Some(Stored { refresh: refresh.clone(), ..stored }),
-            (Self::User { stored, fresh }, None) => fresh.then_some(stored),
-        }
     }
 }
 

@@ -288,7 +288,7 @@ async fn a_secret_that_cannot_be_read_costs_no_connection_and_is_seen_when_it_is
     let config = config(&scene.account);
     assert!(scene.logins.mended(&config).is_empty());
     put(&secret, "sesame");
-    assert_eq!(scene.logins.mended(&config), [scene.account.name.clone()]);
+    assert_eq!(scene.logins.mended(&config), std::slice::from_ref(&scene.account.name));
     assert!(scene.logins.mended(&config).is_empty(), "told once");
     scene.opens_by(&["token"]).await;
     // While all is well, nobody looks.

@@ -2,6 +2,7 @@
 //! nothing is lost, whatever the provider answers, the process suffers and the wall clock shows.
 
 mod manners;
+mod probes;
 mod simulation;
 mod storms;
 mod windows;

@@ -11,7 +11,8 @@ use mailsluice::queue::record::{
 use mailsluice::queue::sqlite::{Machine, SqliteStore};
 use mailsluice::queue::{QueueReader, QueueStore, StoreError};
 use mailsluice::route::Priority;
-use mailsluice::schedule::verdict::{Charge, Outcome};
+use mailsluice::schedule::attempt::Step;
+use mailsluice::schedule::verdict::{Charge, Heard, Outcome};
 use mailsluice::smtp::{Envelope, ReversePath};
 use mailsluice::time::Timestamp;
 
@@ -86,6 +87,9 @@ holds_for! { sqlite:
         a_list_comes_in_pages
         a_list_is_filtered_by_fate
         a_message_is_shown_with_its_recipients_and_history
+        history_tells_who_heard_what
+        what_is_said_again_is_counted
+        what_was_not_heard_is_no_history
         stats_count_deliveries_by_state
         what_waits_is_seen_by_flow
     }
@@ -284,14 +288,20 @@ pub(crate) fn mail(id: i64, to: &[&str]) -> NewMessage {
     }
 }
 
+/// What came of an attempt, which all its recipients heard.
 pub(crate) fn settlement(outcomes: Vec<Outcome>) -> Settlement {
+    let everybody = (0..outcomes.len()).collect();
     Settlement {
+        heard: vec![heard(Step::FinalReply, "250 2.0.0 said", everybody)],
         outcomes: outcomes.into_iter().map(|outcome| (outcome, "250 2.0.0 said".into())).collect(),
         charge: Charge::Kept,
         doubt: None,
         wakes_doubted: false,
-        in_history: true,
         host: "smtp.example.net".into(),
-        sentence: "Something happened.".into(),
+        wall: Timestamp::from_secs(1_900_000_000),
     }
+}
+
+pub(crate) fn heard(step: Step, reply: &str, recipients: Vec<usize>) -> Heard {
+    Heard { step: Some(step), reply: reply.into(), sentence: "Something happened.".into(), recipients }
 }

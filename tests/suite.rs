@@ -10,6 +10,7 @@ mod commands;
 mod crash;
 mod dialogues;
 mod doctor;
+mod history;
 mod memory;
 mod oauth;
 mod pacing;

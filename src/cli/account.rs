@@ -9,7 +9,7 @@ use super::output::say;
 use super::reach::{ask, ask_whom, converse, print_json};
 use super::trial::{self, Output};
 use super::{Failure, table};
-use crate::control::request::{AccountStanding, Answer, Request};
+use crate::control::request::{AccountStanding, Answer, PaceStanding, Request};
 use crate::ids::AccountName;
 use crate::time::spoken;
 use crate::tokens::{Invitation, LoginProgress};
@@ -108,20 +108,37 @@ fn list(config: &Path, json: bool) -> Result<(), Failure> {
     }
     let rows: Vec<Vec<String>> = accounts.iter().map(row).collect();
     table::print(&["ACCOUNT", "STANDING", "HOST", "SENDING", "CAPS USED", "NEXT SLOT"], &rows)?;
-    for account in accounts.iter().filter(|account| account.cause.is_some()) {
-        say!("")?;
-        say!("{}: {}", account.account, account.cause.as_deref().unwrap_or_default())?;
-        if let Some(reply) = &account.reply {
-            say!("  the provider said: {reply}")?;
+    for account in &accounts {
+        if let Some(pace) = &account.pace {
+            say!("")?;
+            slower(account, pace)?;
         }
-        let since = account.stopped_seconds.map(|seconds| spoken(Duration::from_secs(seconds))).unwrap_or_default();
-        let probe = match account.next_probe_in {
-            Some(seconds) => format!("one message tries in {}", spoken(Duration::from_secs(seconds))),
-            None => "nothing tries".into(),
-        };
-        say!("  for {since}; {probe}; at once: mailsluice account resume {}", account.account)?;
+        if let Some(cause) = &account.cause {
+            say!("")?;
+            stopped(account, cause)?;
+        }
     }
     Ok(())
+}
+
+fn slower(account: &AccountStanding, pace: &PaceStanding) -> Result<(), Failure> {
+    let caps = pace.caps.iter().map(|cap| format!("{cap}, ")).collect::<String>();
+    let connections = format!("{} of {} connections", pace.connections, account.connections);
+    let full_in = spoken(Duration::from_secs(pace.full_in));
+    say!("{}: slower, as the provider wants less: {caps}{connections}; all of it again in {full_in}", account.account)
+}
+
+fn stopped(account: &AccountStanding, cause: &str) -> Result<(), Failure> {
+    say!("{}: {cause}", account.account)?;
+    if let Some(reply) = &account.reply {
+        say!("  the provider said: {reply}")?;
+    }
+    let since = account.stopped_seconds.map(|seconds| spoken(Duration::from_secs(seconds))).unwrap_or_default();
+    let probe = match account.next_probe_in {
+        Some(seconds) => format!("one message tries in {}", spoken(Duration::from_secs(seconds))),
+        None => "nothing tries".into(),
+    };
+    say!("  for {since}; {probe}; at once: mailsluice account resume {}", account.account)
 }
 
 fn row(account: &AccountStanding) -> Vec<String> {

@@ -12,7 +12,7 @@ use crate::config::secret::quoted;
 use crate::control::request::{Answer, Request};
 use crate::ids::MessageId;
 use crate::observe::metrics::Counts;
-use crate::queue::record::{Fate, ListRequest, Listed, Operated, Operation, Shown, Stats};
+use crate::queue::record::{Fate, ListRequest, Listed, Operated, Operation, Shown, ShownAttempt, Stats};
 use crate::time::spoken;
 
 #[derive(Debug, Subcommand)]
@@ -167,7 +167,7 @@ fn show(config: &Path, id: MessageId, json: bool) -> Result<(), Failure> {
     if json {
         return print_json(&shown);
     }
-    let Shown { listed, address, message_id, received, route, each, history } = *shown;
+    let Shown { listed, address, message_id, received, route, each, history, waits_for } = *shown;
     say!("{}  {}", listed.queue_id, listed.fate.as_str())?;
     say!("received    {received} from {} ({address}), {} priority", listed.client, listed.priority.as_str())?;
     say!("from        {}", listed.from)?;
@@ -176,24 +176,42 @@ fn show(config: &Path, id: MessageId, json: bool) -> Result<(), Failure> {
     if let Some(seconds) = listed.next_attempt_in {
         say!("next        in {}", seconds_spoken(seconds))?;
     }
+    for stopped in &waits_for {
+        let probe = stopped.next_probe_in.map_or_else(
+            || "until it is resumed".into(),
+            |seconds| format!("one message tries in {}", seconds_spoken(seconds)),
+        );
+        say!("waits for   {}, which is {}, {probe}: {}", stopped.account, stopped.standing, stopped.cause)?;
+    }
     say!("")?;
     let rows: Vec<Vec<String>> = each
         .into_iter()
         .map(|one| vec![one.address, one.fate.as_str().into(), one.attempts.to_string(), one.reply.unwrap_or_default()])
         .collect();
     table::print(&["RECIPIENT", "FATE", "ATTEMPTS", "LAST REPLY"], &rows)?;
-    if !history.is_empty() {
-        say!("")?;
-        let rows: Vec<Vec<String>> = history
-            .into_iter()
-            .map(|one| {
-                let ago = format!("{} ago", seconds_spoken(one.ago_seconds));
-                vec![ago, one.account.to_string(), one.host, one.sentence, one.reply]
-            })
-            .collect();
-        table::print(&["ATTEMPT", "ACCOUNT", "HOST", "WHAT CAME OF IT", "REPLY"], &rows)?;
+    history.iter().try_for_each(heard)
+}
+
+/// What was said in an attempt: its reply is too long for a table, and its sentence longer.
+fn heard(one: &ShownAttempt) -> Result<(), Failure> {
+    let step = one.step.as_ref().map_or_else(String::new, |step| format!(", {step}"));
+    let again = match one.times {
+        0 | 1 => String::new(),
+        times => format!(", {times} times since {}", one.first),
+    };
+    say!("")?;
+    say!("{} ({} ago){again}", one.time, seconds_spoken(one.ago_seconds))?;
+    say!("  by     {} at {}{step}", one.account, one.host)?;
+    if let Some(more) = one.recipients.checked_sub(u32::try_from(one.to.len()).unwrap_or(u32::MAX)) {
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        if !one.to.is_empty() {
+            say!("  for    {}{more}", one.to.join(", "))?;
+        }
     }
-    Ok(())
+    if one.reply != one.sentence {
+        say!("  reply  {}", one.reply)?;
+    }
+    say!("  means  {}", one.sentence)
 }
 
 fn unknown(id: MessageId) -> Failure {

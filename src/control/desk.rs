@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use super::request::{AccountStanding, Answer, CapStanding, Request};
+use super::request::{AccountStanding, Answer, CapStanding, PaceStanding, Request};
 use super::test_mail;
 use crate::config::{AccountConfig, Config, Destination};
 use crate::ids::{AccountName, MessageId};
 use crate::intake::Intake;
 use crate::observe::Observer;
 use crate::observe::fate::Touched;
-use crate::queue::record::{Operated, Operation};
+use crate::queue::record::{Fate, Operated, Operation, Shown, WaitsFor};
 use crate::queue::{Queue, QueueStore, StoreError, Urgency, tend_clock};
 use crate::route::{self, Priority};
 use crate::schedule::cap::{Allowance, Ledger, limit};
@@ -60,11 +60,7 @@ impl Desk {
             Request::List(request) => {
                 self.queue.read(move |reader, now| reader.list(&request, now)).await.map(Answer::Listed)
             }
-            Request::Show(id) => self
-                .queue
-                .read(move |reader, now| reader.show(id, now))
-                .await
-                .map(|shown| Answer::Shown(shown.map(Box::new))),
+            Request::Show(id) => self.show(id).await.map(|shown| Answer::Shown(shown.map(Box::new))),
             Request::Operate { id, operation } => self.operate(id, operation).await.map(Answer::Operated),
             Request::RetryAll => self.hasten().await.map(Answer::Hastened),
             Request::Stats => self
@@ -83,6 +79,16 @@ impl Desk {
         };
         self.wake.notify_one();
         answered.unwrap_or_else(|error| Answer::Refused(error.to_string()))
+    }
+
+    /// Everything about a message; where it waits and no account takes mail, also what keeps each of them.
+    async fn show(&self, id: MessageId) -> Result<Option<Shown>, StoreError> {
+        let mut shown = self.queue.read(move |reader, now| reader.show(id, now)).await?;
+        if let Some(shown) = shown.as_mut().filter(|shown| shown.listed.fate == Fate::Waiting) {
+            let config = Arc::clone(&self.config.borrow());
+            shown.waits_for = self.queue.write(Urgency::Work, move |store, now| waits_for(store, &config, now)).await?;
+        }
+        Ok(shown)
     }
 
     async fn operate(&self, id: MessageId, operation: Operation) -> Result<Operated, StoreError> {
@@ -239,6 +245,22 @@ fn no_such(config: &Config, account: &AccountName) -> String {
     format!("there is no account {account}; there is {}", known.join(", "))
 }
 
+/// What keeps each account from taking mail; nothing where one takes it.
+fn waits_for(store: &mut dyn QueueStore, config: &Config, now: Timestamp) -> Result<Vec<WaitsFor>, StoreError> {
+    let mut stopped = Vec::with_capacity(config.accounts.len());
+    for account in config.account_names() {
+        let lane = store.lane(account)?;
+        let Some(stop) = lane.stop() else { return Ok(Vec::new()) };
+        stopped.push(WaitsFor {
+            account: account.clone(),
+            standing: lane.standing.as_str().into(),
+            cause: stop.cause.sentence.clone(),
+            next_probe_in: stop.probe_at.map(|at| at.since(now).as_secs()),
+        });
+    }
+    Ok(stopped)
+}
+
 fn standing(
     store: &mut dyn QueueStore,
     account: &AccountConfig,
@@ -247,13 +269,25 @@ fn standing(
     let lane = store.lane(&account.name)?;
     let none = Ledger::default();
     let ledger = store.ledger(&account.login_key()).unwrap_or(&none);
+    let paced = lane.paced(&account.caps, now);
+    let pace = lane.full_pace_at(now).map(|full_at| PaceStanding {
+        caps: paced
+            .windows
+            .iter()
+            .zip(&account.caps.windows)
+            .filter(|(paced, cap)| paced != cap)
+            .map(|(paced, _)| format!("{paced} {}", paced.counted.as_str()))
+            .collect(),
+        connections: paced.connections,
+        full_in: full_at.since(now).as_secs(),
+    });
     let caps = account.caps.windows.iter().map(|cap| {
         let used = ledger.used(cap, now);
         let left = u64::from(limit(cap, Priority::Normal)).saturating_sub(used);
         CapStanding { counted: cap.counted.as_str().into(), cap: cap.to_string(), used, left }
     });
     let seconds_until = |at: Timestamp| at.since(now).as_secs_f64();
-    let next_slot_in = match (lane.stop(), ledger.allowance(&account.caps, Priority::Normal, now)) {
+    let next_slot_in = match (lane.stop(), ledger.allowance(&paced, Priority::Normal, now)) {
         (Some(stop), _) => stop.probe_at.map(seconds_until),
         (None, Allowance::Now(_)) => Some(0.0),
         (None, Allowance::NotBefore(at)) => Some(seconds_until(at)),
@@ -272,6 +306,7 @@ fn standing(
         sending: ledger.under_way(),
         connections: account.caps.connections,
         caps: caps.collect(),
+        pace,
         next_slot_in,
     })
 }

@@ -127,9 +127,23 @@ pub struct AccountStanding {
     pub connections: u32,
     /// Each of its caps.
     pub caps: Vec<CapStanding>,
+    /// What is left of its pace, where the provider wanted less a moment ago.
+    #[serde(default)]
+    pub pace: Option<PaceStanding>,
     /// Seconds until the next message of normal priority may go, or a probe where the account is not open; zero: now; none:
     /// when one under way has ended, or an operator opens the account.
     pub next_slot_in: Option<f64>,
+}
+
+/// What is left of the pace of an account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaceStanding {
+    /// The caps that are lower just now, as the configuration would write them.
+    pub caps: Vec<String>,
+    /// Connections at a time.
+    pub connections: u32,
+    /// Seconds until all of it is back.
+    pub full_in: u64,
 }
 
 /// How much of a cap is used.

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::ids::AccountName;
 use crate::observe::Observer;
 use crate::queue::{Queue, QueueStore, StoreError, Urgency};
-use crate::schedule::lane::{CauseKind, Lane, Standing};
+use crate::schedule::lane::{Change, Lane};
 use crate::time::Timestamp;
 use crate::tokens::Logins;
 
@@ -25,7 +25,7 @@ pub async fn watch(
 ) {
     let names: Vec<AccountName> = config.borrow().account_names().cloned().collect();
     // A queue that has failed ends the daemon elsewhere.
-    let _ = hasten(&queue, names, &wake).await;
+    let _ = hasten(&queue, names, Lane::take_up, &wake).await;
     let mut tick = tokio::time::interval(LOOKED_EVERY);
     loop {
         tick.tick().await;
@@ -36,17 +36,22 @@ pub async fn watch(
             continue;
         }
         mended.iter().for_each(|account| observer.login_mended(account));
-        let _ = hasten(&queue, mended, &wake).await;
+        let _ = hasten(&queue, mended, Lane::hasten, &wake).await;
     }
 }
 
-/// Lets those of the lanes that are paused for their login probe at once, and what stepped aside for them go.
-async fn hasten(queue: &Queue, accounts: Vec<AccountName>, wake: &Notify) -> Result<(), StoreError> {
+/// Lets the lanes of these accounts probe at once, and what stepped aside for them go.
+async fn hasten(
+    queue: &Queue,
+    accounts: Vec<AccountName>,
+    hastened: fn(&mut Lane, Timestamp) -> Change,
+    wake: &Notify,
+) -> Result<(), StoreError> {
     let probing = move |store: &mut dyn QueueStore, now| {
         let mut any = false;
         for account in &accounts {
             let mut lane = store.lane(account)?;
-            if probe_now(&mut lane, now) {
+            if hastened(&mut lane, now) == Change::Hastened {
                 store.set_lane(account, &lane)?;
                 any = true;
             }
@@ -60,19 +65,6 @@ async fn hasten(queue: &Queue, accounts: Vec<AccountName>, wake: &Notify) -> Res
     while queue.write(Urgency::Work, |store, now| store.hasten(SLICE, now)).await? == SLICE {}
     wake.notify_one();
     Ok(())
-}
-
-/// Whether the lane waited for its login; its probe is due now.
-fn probe_now(lane: &mut Lane, now: Timestamp) -> bool {
-    match &mut lane.standing {
-        Standing::Paused(stop)
-            if matches!(stop.cause.kind, CauseKind::Login | CauseKind::LoginLater | CauseKind::Connect) =>
-        {
-            stop.probe_at = stop.probe_at.map(|at| at.min(now));
-            true
-        }
-        _ => false,
-    }
 }
 
 const LOOKED_EVERY: Duration = Duration::from_secs(2);

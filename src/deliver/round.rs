@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::config::{Config, OnUncertain};
+use crate::config::{AccountConfig, Config, OnUncertain};
 use crate::ids::RouteName;
 use crate::provider::Provider;
+use crate::provider::refusal::Parties;
 use crate::queue::record::{Claim, ClaimRequest, Settled, Settlement};
 use crate::queue::{QueueStore, StoreError, tend_clock};
 use crate::route;
@@ -12,8 +13,9 @@ use crate::schedule::cap::Ledger;
 use crate::schedule::fairness::Fairness;
 use crate::schedule::lane::{Change, Event, Lane, Standing};
 use crate::schedule::plan::{AccountState, Plan, RouteState, State, plan};
-use crate::schedule::verdict::{Case, Charge, Report, Verdict, verdict};
-use crate::time::Timestamp;
+use crate::schedule::verdict::{Case, Charge, Elsewhere, Report, Verdict, verdict};
+use crate::smtp::ReversePath;
+use crate::time::{Timestamp, wall_clock};
 
 /// What a round brought.
 #[derive(Debug)]
@@ -101,18 +103,22 @@ pub fn book(
 ) -> Result<Booked, StoreError> {
     let account = config.account(&claim.account);
     let mut lane = store.lane(&claim.account)?;
+    let elsewhere = elsewhere(store, config, claim)?;
     let tried: Vec<u32> = claim.recipients.iter().map(|recipient| recipient.tried).collect();
     let case = Case {
         provider: account.map_or(Provider::Smtp, |account| account.provider),
         delivery: claim.delivery,
         account: &claim.account,
         client: &claim.client,
+        parties: parties(account, claim),
+        claimed: claim.claimed,
         tried: &tried,
         age: claim.age + now.since(claim.claimed),
         max_age: config.queue.max_age,
         doubt: claim.doubt.as_ref(),
         when_uncertain: account.map_or(OnUncertain::Resend, |account| account.on_uncertain),
         lane: &lane,
+        elsewhere,
     };
     let verdict = verdict(&case, report, now, jitter);
     // Without caps there is nothing to count towards, and a ledger of everything would only grow.
@@ -125,9 +131,9 @@ pub fn book(
         charge,
         doubt: verdict.doubt.clone(),
         wakes_doubted: verdict.event == Some(Event::Delivered),
-        in_history: !matches!(report, Report::NoSession(_)),
+        heard: verdict.heard.clone(),
         host: account.map_or_else(String::new, |account| account.host().to_owned()),
-        sentence: verdict.sentence.clone(),
+        wall: wall_clock(),
     };
     let settled = store.settle(claim, &settlement, now)?;
     let change = match verdict.event.clone() {
@@ -137,6 +143,27 @@ pub fn book(
     store.set_lane(&claim.account, &lane)?;
     tend_clock(store, &claim.route, config.account_names(), now)?;
     Ok(Booked { verdict, settled, change, lane })
+}
+
+/// Whether an account other than that of the claim takes mail.
+fn elsewhere(store: &mut dyn QueueStore, config: &Config, claim: &Claim) -> Result<Elsewhere, StoreError> {
+    for name in config.account_names().filter(|name| **name != claim.account) {
+        if store.lane(name)?.standing == Standing::Open {
+            return Ok(Elsewhere::Open);
+        }
+    }
+    Ok(Elsewhere::Stopped)
+}
+
+/// The account may have put its own address in place of the sender.
+fn parties<'a>(account: Option<&'a AccountConfig>, claim: &'a Claim) -> Parties<'a> {
+    let own = account.and_then(|account| account.sender.from.as_ref());
+    let sender = match &claim.reverse_path {
+        ReversePath::Null => None,
+        ReversePath::Address(address) => Some(address),
+    };
+    let recipients = claim.recipients.iter().map(|recipient| &recipient.address).collect();
+    Parties { senders: own.into_iter().chain(sender).collect(), recipients }
 }
 
 /// For how long a claim is ours; renewed while its transaction lives.

@@ -114,7 +114,7 @@ async fn write(path: &Path, notes: &Notes) -> Result<(), Failure> {
 fn explained(provider: Provider, obstacle: Obstacle) -> Failure {
     match obstacle {
         Obstacle::Refused { step, reply } => {
-            let sentence = meaning(provider, step, &reply).sentence.to_string();
+            let sentence = meaning(provider, step, &reply).told();
             Failure { step, sentence, reply: Some(reply.to_string()) }
         }
         Obstacle::Trouble(Trouble { step, detail, .. }) => Failure { step, sentence: detail, reply: None },

@@ -14,7 +14,7 @@ use crate::config::{AccountConfig, Config, Destination, SmtpEndpoint};
 use crate::message::outgoing::{Abilities, Letter, Rendered, Unsendable, render};
 use crate::message::repair::Repair;
 use crate::observe::fate::Attempted;
-use crate::provider::refusal::{Class, meaning};
+use crate::provider::refusal::{Class, meaning, was_idle};
 use crate::queue::record::{Claim, Settled};
 use crate::queue::{StoreError, Urgency};
 use crate::schedule::attempt::{End, Obstacle, RcptResult, Step, Transcript, Trouble, TroubleKind};
@@ -247,8 +247,8 @@ impl Worker {
 fn was_stale(account: &AccountConfig, transcript: &Transcript) -> bool {
     match &transcript.end {
         End::Stopped(Obstacle::Trouble(trouble)) => trouble.step == Step::Mail && trouble.kind == TroubleKind::HungUp,
-        End::Stopped(Obstacle::Refused { step: Step::Mail, reply }) if reply.code == 421 => {
-            meaning(account.provider, Step::Mail, reply).class == Class::Connect
+        End::Stopped(Obstacle::Refused { step: Step::Mail, reply }) => {
+            was_idle(reply) || reply.code == 421 && meaning(account.provider, Step::Mail, reply).class == Class::Connect
         }
         _ => false,
     }

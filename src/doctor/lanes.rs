@@ -74,6 +74,7 @@ mod tests {
             next_probe_in: None,
             sending: 0,
             connections: 3,
+            pace: None,
             caps: vec![],
             next_slot_in: None,
         }

@@ -1,272 +1,177 @@
 //! What Microsoft 365 answers and what it means: replies whose digits lie, matched by their text.
 //!
-//! Sources: Microsoft's pages on SMTP submission improvements, on non-delivery reports in Exchange Online, on sending
-//! limits, and on Basic authentication for SMTP AUTH; the texts as seen on the wire in 2023 to 2026.
+//! Sources: Microsoft's pages on SMTP submission improvements, on printers and applications that send mail, on
+//! non-delivery reports in Exchange Online, on sending limits, and on Basic authentication for SMTP AUTH; the texts as
+//! seen on the wire in 2023 to 2026.
 
-use super::refusal::{Class, Row};
+mod limits;
+mod messages;
+#[cfg(test)]
+mod tests;
 
-/// The first row that matches counts.
-pub(super) const ROWS: &[Row] = &[
-    Row {
-        codes: &[535],
-        words: &["5.7.139", "smtpclientauthentication is disabled"],
-        class: Class::Login,
-        sentence: "SMTP AUTH is switched off for the mailbox or the tenant: an administrator runs `Set-CASMailbox \
-                   -Identity MAILBOX -SmtpClientAuthenticationDisabled $false` (https://aka.ms/smtp_auth_disabled).",
-    },
-    Row {
-        codes: &[535],
-        words: &["5.7.139", "basic authentication is disabled"],
-        class: Class::Login,
-        sentence: "Password logins are switched off for this mailbox or tenant: an administrator enables them again, \
-                   or the account moves to OAuth.",
-    },
-    Row {
-        codes: &[535],
-        words: &["5.7.139", "security defaults"],
-        class: Class::Login,
-        sentence: "Security Defaults of the tenant block password logins: replace them by Conditional Access that \
-                   exempts this mailbox, or move the account to OAuth.",
-    },
-    Row {
-        codes: &[535],
-        words: &["5.7.139", "did not meet the criteria"],
-        class: Class::Login,
-        sentence: "A policy of the tenant (Conditional Access, multi-factor login) blocks the login: use an app \
-                   password, exempt the mailbox, or move the account to OAuth.",
-    },
-    Row {
-        codes: &[535],
-        words: &["5.7.139", "account locked"],
-        class: Class::Login,
-        sentence: "The account is locked: find out who tried wrong passwords and unlock it.",
-    },
-    Row {
-        codes: &[535],
-        words: &["5.7.139", "user credentials were incorrect"],
-        class: Class::Login,
-        sentence: "User name or password are wrong: where the mailbox has multi-factor login, create an app password \
-                   and put it into the account's secret.",
-    },
-    Row {
-        codes: &[535],
-        words: &[],
-        class: Class::Login,
-        sentence: "Microsoft 365 refuses the login: check user name and password (an app password where the mailbox \
-                   has multi-factor login) and that SMTP AUTH is enabled for the mailbox.",
-    },
-    Row {
-        codes: &[530],
-        words: &["5.7.57"],
-        class: Class::Login,
-        sentence: "Microsoft 365 takes the session for one without a login: check the account's user name and \
-                   password, and the tenant's policies on SMTP AUTH.",
-    },
-    Row {
-        codes: &[550],
-        words: &["5.7.30", "basic authentication is not supported"],
-        class: Class::Login,
-        sentence: "Microsoft 365 has ended password logins for this tenant: the account must move to OAuth.",
-    },
-    Row {
-        codes: &[504],
-        words: &["5.7.4"],
-        class: Class::Login,
-        sentence: "Microsoft 365 does not take this kind of login: a policy has withdrawn it.",
-    },
-    Row {
-        codes: &[],
-        words: &["submissionquotaexceeded"],
-        class: Class::Quota,
-        sentence: "The mailbox has spent its 10,000 recipients of 24 hours; mail flows again as they pass. Find out \
-                   what else sends with it, or use another mailbox.",
-    },
-    Row {
-        codes: &[],
-        words: &["5.2.2", "submission quota exceeded"],
-        class: Class::Quota,
-        sentence: "The mailbox has spent its recipients of 24 hours; mail flows again as they pass.",
-    },
-    Row {
-        codes: &[],
-        words: &["5.1.90"],
-        class: Class::Quota,
-        sentence: "The mailbox has reached its daily limit of recipients; mail flows again as the day passes.",
-    },
-    Row {
-        codes: &[552, 554],
-        words: &["5.2.2"],
-        class: Class::Account,
-        sentence: "The sending mailbox is full: empty its Sent Items or give it a retention policy, or run \
-                   `Set-Mailbox -MessageCopyForSMTPClientSubmissionEnabled $false` so that no copy is kept.",
-    },
-    Row {
-        codes: &[],
-        words: &["quotaexceededexception"],
-        class: Class::Account,
-        sentence: "The sending mailbox is full: empty its Sent Items or give it a retention policy.",
-    },
-    Row {
-        codes: &[],
-        words: &["5.1.8"],
-        class: Class::Account,
-        sentence: "Microsoft 365 has blocked the mailbox from sending (possibly abused): secure it, then remove it \
-                   from Restricted entities in the Defender portal.",
-    },
-    Row {
-        codes: &[],
-        words: &["5.7.233"],
-        class: Class::Quota,
-        sentence: "The tenant has spent its external recipients of 24 hours: see the report Tenant Outbound External \
-                   Recipients; more licences raise the limit.",
-    },
-    Row {
-        codes: &[],
-        words: &["5.7.232"],
-        class: Class::Quota,
-        sentence: "The trial tenant has spent its external recipients of 24 hours: licences raise the limit.",
-    },
-    Row { codes: &[], words: &["5.7.501"], class: Class::Account, sentence: BANNED },
-    Row { codes: &[], words: &["5.7.502"], class: Class::Account, sentence: BANNED },
-    Row { codes: &[], words: &["5.7.503"], class: Class::Account, sentence: BANNED },
-    Row {
-        codes: &[],
-        words: &["5.7.705"],
-        class: Class::Account,
-        sentence: "Microsoft 365 has stopped the tenant's outgoing mail over a threshold: remove the cause (abuse, an \
-                   expired subscription) and open a support ticket.",
-    },
-    Row {
-        codes: &[],
-        words: &["5.7.708"],
-        class: Class::Account,
-        sentence: "Microsoft 365 takes no mail of this tenant from this address, as with trial and new tenants: ask \
-                   its support for an exception.",
-    },
-    Row {
-        codes: &[],
-        words: &["5.7.750"],
-        class: Class::Account,
-        sentence: "Microsoft 365 takes no mail from domains that are not registered: add and verify each sender's \
-                   domain in the tenant.",
-    },
-    Row {
-        codes: &[432],
-        words: &["recipient thread limit"],
-        class: Class::Wait,
-        sentence: "A recipient's mailbox takes no more at a time; the message is tried again later.",
-    },
-    Row {
-        codes: &[432],
-        words: &[],
-        class: Class::Rate,
-        sentence: "Other programs send with this mailbox at the same time (Microsoft 365 allows three): give them \
-                   mailboxes of their own, or lower the account's `caps.connections`.",
-    },
-    Row {
-        codes: &[421],
-        words: &["submission rate"],
-        class: Class::Rate,
-        sentence: "Microsoft 365 wants fewer messages a minute: other programs send with this mailbox.",
-    },
-    Row {
-        codes: &[421],
-        words: &["4.3.2", "concurrent"],
-        class: Class::Rate,
-        sentence: "Microsoft 365 wants fewer connections at a time.",
-    },
-    Row {
-        codes: &[452],
-        words: &["4.5.3"],
-        class: Class::NextTransaction,
-        sentence: "The transaction has as many recipients as the provider takes; the others follow in another one.",
-    },
+use super::refusal::{Class, LOGIN_LATER, Row};
+
+/// The first row that holds counts.
+pub(super) const ROWS: &[&[Row]] = &[PASSWORDS_OFF, LOGIN, WAY_IN, SENDER, limits::ROWS, messages::ROWS];
+
+/// Logins with a password are off: another kind of login may pass.
+pub(super) const PASSWORDS_OFF: &[Row] = &[
+    Row::new(
+        &[535],
+        &["5.7.139", "basic authentication is disabled"],
+        Class::Login,
+        "Password logins are switched off for this mailbox or tenant.",
+    )
+    .mended(
+        "Move the account to OAuth (README, \"Move to OAuth\"; `mailsluice account login NAME`); until the end of \
+         2026 an administrator may enable them again.",
+    ),
+    Row::new(
+        &[550],
+        &["5.7.30", "basic authentication is not supported"],
+        Class::Login,
+        "Microsoft 365 has ended password logins for this tenant.",
+    )
+    .mended("Move the account to OAuth (README, \"Move to OAuth\"; `mailsluice account login NAME`)."),
 ];
 
-const BANNED: &str = "Microsoft 365 has banned the sender for abuse: secure the mailbox, then ask Microsoft's support.";
+const LOGIN: &[Row] = &[
+    Row::new(
+        &[535],
+        &["5.7.139", "smtpclientauthentication is disabled for the tenant"],
+        Class::Login,
+        "SMTP AUTH is switched off for the tenant; the password is not the problem.",
+    )
+    .mended(SET_CAS_MAILBOX),
+    Row::new(
+        &[535],
+        &["5.7.139", "smtpclientauthentication is disabled"],
+        Class::Login,
+        "SMTP AUTH is switched off for the mailbox; the password is not the problem.",
+    )
+    .mended(SET_CAS_MAILBOX),
+    Row::new(
+        &[535],
+        &["5.7.139", "security defaults"],
+        Class::Login,
+        "Security Defaults of the tenant block password logins.",
+    )
+    .mended(
+        "Move the account to OAuth (README, \"Move to OAuth\"), or replace Security Defaults by Conditional Access \
+         that exempts this mailbox (https://aka.ms/securitydefaults).",
+    ),
+    Row::new(
+        &[535],
+        &["5.7.139", "did not meet the criteria"],
+        Class::Login,
+        "A policy of the tenant (Conditional Access, multi-factor login) blocks the login.",
+    )
+    .mended(
+        "Move the account to OAuth (README, \"Move to OAuth\"), use an app password, or exempt the mailbox: the \
+         sign-in logs at https://entra.microsoft.com name the policy.",
+    ),
+    Row::new(&[535], &["5.7.139", "account locked"], Class::Login, "The account is locked.").mended(
+        "Find out who tried wrong passwords (sign-in logs at https://entra.microsoft.com), unlock it, then run \
+         `mailsluice account resume NAME`.",
+    ),
+    Row::new(&[535], &["5.7.139", "user credentials were incorrect"], Class::Login, "User name or password are wrong.")
+        .mended(
+            "Put the right password into the account's secret, an app password where the mailbox has multi-factor \
+             login (https://aka.ms/mysecurityinfo), or move to OAuth (README, \"Move to OAuth\").",
+        ),
+    Row::new(
+        &[535],
+        &["5.7.139", "federated sts", "unreachable"],
+        Class::LoginLater,
+        "The organisation's own login service (AD FS) does not answer Microsoft 365.",
+    )
+    .mended("Where it lasts: mend the federation service, or move to OAuth (README, \"Move to OAuth\")."),
+    Row::new(
+        &[535],
+        &["5.7.139", "federated sts"],
+        Class::Login,
+        "The organisation's own login service (AD FS) does not speak HTTPS as Microsoft 365 wants it.",
+    )
+    .mended("Give it TLS 1.2 (`Get-AdfsProperties`), or move to OAuth (README, \"Move to OAuth\")."),
+    Row::new(&[535], &[], Class::Login, "Microsoft 365 refuses the login without a reason.").mended(
+        "With a password: check `username` and `password`, and that SMTP AUTH is on (`Get-CASMailbox -Identity \
+         MAILBOX`). With OAuth: check that the service principal has the enterprise application's object id and access \
+         to the mailbox (`Get-MailboxPermission -Identity MAILBOX`); a change takes up to an hour.",
+    ),
+    Row::new(&[530], &["5.7.57"], Class::Login, "Microsoft 365 takes the session for one without a login.").mended(
+        "Give the account `username` and `password` or `oauth`, and check the tenant's policies on SMTP AUTH \
+         (https://aka.ms/smtp_auth_disabled).",
+    ),
+    Row::new(
+        &[504],
+        &["5.7.4"],
+        Class::Login,
+        "Microsoft 365 does not take this kind of login: a policy has withdrawn it, or `mechanisms` names another than \
+         LOGIN and XOAUTH2.",
+    )
+    .mended("Leave `mechanisms` out, or move to OAuth (README, \"Move to OAuth\")."),
+    Row::new(
+        &[501],
+        &["5.5.124"],
+        Class::Login,
+        "Microsoft 365 does not know the user for whom the token is to count.",
+    )
+    .mended("Set `username` to the address of the mailbox."),
+    Row::new(&[454], &["4.7.0", "authentication failure"], Class::LoginLater, LOGIN_LATER),
+];
 
-#[cfg(test)]
-mod tests {
-    use crate::provider::Provider;
-    use crate::provider::refusal::{Class, meaning};
-    use crate::schedule::attempt::Step;
-    use crate::smtp::Reply;
+/// What keeps us from having a session at all.
+const WAY_IN: &[Row] = &[
+    Row::new(
+        &[421, 550, 554],
+        &["4.7.66|5.7.66|4.7.67|5.7.67"],
+        Class::Account,
+        "Microsoft 365 takes no session with a TLS older than 1.2.",
+    )
+    .mended("Mailsluice speaks TLS 1.2 and 1.3: look for a proxy in between (https://aka.ms/smtp_auth_tls)."),
+    Row::new(
+        &[],
+        &["5.7.64|tenantattribution; relay access denied"],
+        Class::Account,
+        "No connector of the tenant knows our address or certificate.",
+    )
+    .mended(
+        "Put our public address or the certificate's name into the connector (`Get-InboundConnector`, or \
+         https://admin.exchange.microsoft.com under Mail flow, Connectors).",
+    ),
+    Row::new(
+        &[],
+        &["4.4.62|wrong office 365 region"],
+        Class::Account,
+        "The mail goes to a region of Microsoft 365 that is not the tenant's.",
+    )
+    .mended("Set `host` to the tenant's own MX name, as https://admin.microsoft.com shows it under Domains."),
+    Row::new(
+        &[],
+        &["5.7.68"],
+        Class::Account,
+        "The tenant rejects Direct Send, and no connector knows our address or certificate.",
+    )
+    .mended(
+        "Make an inbound connector for our address or certificate (https://admin.exchange.microsoft.com), or use \
+         `provider = \"microsoft365\"` with a login.",
+    ),
+    Row::new(&[], &["5.7.506"], Class::Account, "Microsoft 365 does not like the name that we give in EHLO.")
+        .mended("Set the listener's `hostname` to a name of this machine, not one of Microsoft's or the tenant's."),
+];
 
-    #[test]
-    #[expect(clippy::too_many_lines, reason = "a table")]
-    fn every_trap_is_known_by_its_text() {
-        use Class::{Account, Login, NextTransaction, Quota, Rate, Unlisted, Wait};
-        use Step::{Auth, Data, FinalReply, Mail, Rcpt};
-        for (step, code, text, wanted) in [
-            (Auth, 535, "5.7.3 Authentication unsuccessful [AM0PR01CA0001.eurprd01.prod.exchangelabs.com]", Login),
-            (
-                Auth,
-                535,
-                "5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant. Visit https://aka.ms/smtp_auth_disabled for more information.",
-                Login,
-            ),
-            (Auth, 535, "5.7.139 Authentication unsuccessful, basic authentication is disabled.", Login),
-            (Auth, 535, "5.7.139 Authentication unsuccessful, the user credentials were incorrect.", Login),
-            (Mail, 530, "5.7.57 Client not authenticated to send mail.", Login),
-            (Auth, 550, "5.7.30 Basic authentication is not supported for Client Submission.", Login),
-            (
-                FinalReply,
-                554,
-                "5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException; Failed to process message due to a permanent exception",
-                Quota,
-            ),
-            (
-                FinalReply,
-                550,
-                "5.1.90 Your message can't be sent because you've reached your daily limit for message recipients",
-                Quota,
-            ),
-            (
-                FinalReply,
-                554,
-                "5.2.2 mailbox full; STOREDRV.Submission.Exception:QuotaExceededException.MapiExceptionShutoffQuotaExceeded",
-                Account,
-            ),
-            (FinalReply, 550, "5.2.2 Submission quota exceeded", Quota),
-            (FinalReply, 550, "5.1.8 Access denied, bad outbound sender AS(42004)", Account),
-            (Rcpt, 550, "5.1.8 Access denied, bad outbound sender", Account),
-            (
-                FinalReply,
-                550,
-                "5.7.232 Your message can't be sent because your trial tenant has exceeded its daily limit",
-                Quota,
-            ),
-            (
-                FinalReply,
-                550,
-                "5.7.233 - Your message can't be sent because your tenant exceeded its daily limit",
-                Quota,
-            ),
-            (Mail, 550, "5.7.501 Access denied, spam abuse detected", Account),
-            (Mail, 550, "5.7.502 Access denied, banned sender", Account),
-            (Mail, 550, "5.7.503 Access denied, banned sender", Account),
-            (FinalReply, 550, "5.7.705 Access denied, tenant has exceeded threshold", Account),
-            (FinalReply, 550, "5.7.708 Access denied, traffic not accepted from this IP", Account),
-            (
-                FinalReply,
-                550,
-                "5.7.750 Service unavailable. Client blocked from sending from unregistered domains",
-                Account,
-            ),
-            (
-                Data,
-                432,
-                "4.3.2 Concurrent connections limit exceeded. Visit https://aka.ms/concurrent_sending for more information. [Hostname=X]",
-                Rate,
-            ),
-            (Data, 432, "4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded", Rate),
-            (Data, 432, "4.3.2 STOREDRV.Deliver; recipient thread limit exceeded", Wait),
-            (Rcpt, 452, "4.5.3 Too many recipients", NextTransaction),
-            (FinalReply, 554, "5.2.252 SendAsDenied; a@b not allowed to send as c@d", Unlisted),
-        ] {
-            let meaning = meaning(Provider::Microsoft365, step, &Reply::new(code, text));
-            assert_eq!(meaning.class, wanted, "{code} {text}");
-            assert!(meaning.sentence.ends_with('.'), "{}", meaning.sentence);
-        }
-    }
-}
+/// May it send as this one? Mostly the message's fault; where it happens to every message, the account's.
+const SENDER: &[Row] = &[Row::new(
+    &[],
+    &["5.7.60|5.2.252|sendasdenied"],
+    Class::Unlisted,
+    "The mailbox may not send as this sender.",
+)
+.mended(
+    "Let the account rewrite senders (`sender = \"rewrite\"`), or grant it: `Add-RecipientPermission SENDER -Trustee \
+     MAILBOX -AccessRights SendAs`.",
+)];
+
+const SET_CAS_MAILBOX: &str = "An administrator runs `Set-CASMailbox -Identity MAILBOX \
+                               -SmtpClientAuthenticationDisabled $false` (https://aka.ms/smtp_auth_disabled); it takes \
+                               up to an hour.";

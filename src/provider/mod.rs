@@ -2,9 +2,13 @@
 //! Facts only; what follows from them is decided in [`crate::schedule`].
 
 pub mod caps;
-pub mod microsoft365;
+mod google;
+mod mailjet;
+mod microsoft365;
 pub mod presets;
 pub mod refusal;
+mod rest;
+mod ses;
 pub mod token;
 
 pub use caps::{Cap, Caps, Counted};

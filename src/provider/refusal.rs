@@ -3,9 +3,11 @@
 //! A provider's own table is asked first, then the rules that hold everywhere. What neither knows is [`Class::Unlisted`]
 //! where believing it would lose mail, and taken at its word where it cannot.
 
-use super::{Provider, microsoft365};
+use std::time::Duration;
+
+use super::{Provider, google, mailjet, microsoft365, rest, ses};
 use crate::schedule::attempt::Step;
-use crate::smtp::Reply;
+use crate::smtp::{Address, Reply};
 
 /// What a refusal is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,10 +18,12 @@ pub enum Class {
     Message,
     /// The moment: the same may pass later; other mail is not concerned.
     Wait,
+    /// As [`Class::Wait`], but not before so much time has passed.
+    WaitAtLeast(Duration),
     /// This transaction has enough recipients; the others may go in the next one.
     NextTransaction,
     /// Too much at a time or in a minute: the account rests briefly.
-    Rate,
+    Rate(Rate),
     /// A quota of hours or a day is spent: the account rests long.
     Quota,
     /// The login: wrong, locked, or of a kind that is switched off.
@@ -34,160 +38,320 @@ pub enum Class {
     Unlisted,
 }
 
+/// What the provider wants less of, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Which pace is too fast.
+    pub limits: Pace,
+    /// How long to rest, where the provider says.
+    pub rest: Option<Duration>,
+}
+
+/// Of what there can be too much at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Messages, or recipients, in windows below an hour.
+    Messages,
+    /// Connections at the same time.
+    Connections,
+}
+
 /// A refusal in plain words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meaning {
     /// What it is about.
     pub class: Class,
-    /// What happened and what a person can do, in a sentence.
+    /// What happened, in a sentence.
     pub sentence: &'static str,
+    /// What a person can do, with the command or the page for it, where there is something to do.
+    pub mend: Option<&'static str>,
 }
 
 impl Meaning {
-    /// As it is told.
+    /// What happened and what to do, as one text: this is what is stored and printed.
     pub fn told(&self) -> String {
-        self.sentence.to_owned()
+        match self.mend {
+            Some(mend) => format!("{} {mend}", self.sentence),
+            None => self.sentence.to_owned(),
+        }
     }
+}
+
+/// Who takes part in a transaction. Some providers name in a refusal whom they refuse.
+#[derive(Clone, Debug, Default)]
+pub struct Parties<'a> {
+    /// Every address that it may be sent as.
+    pub senders: Vec<&'a Address>,
+    /// To whom.
+    pub recipients: Vec<&'a Address>,
 }
 
 /// A row of a provider's table: a reply with one of these codes, or any where there is none, whose text holds every
 /// one of these words, in any case.
+///
+/// A word may be several, parted by `|`, of which one is enough. One with `..` stands for the numbers between, both
+/// included: `4.7.500..699`.
 pub(super) struct Row {
     pub(super) codes: &'static [u16],
     pub(super) words: &'static [&'static str],
-    pub(super) class: Class,
-    pub(super) sentence: &'static str,
+    pub(super) meaning: Meaning,
+}
+
+impl Row {
+    /// A row that nobody can do anything about.
+    pub(super) const fn new(
+        codes: &'static [u16],
+        words: &'static [&'static str],
+        class: Class,
+        sentence: &'static str,
+    ) -> Self {
+        Self { codes, words, meaning: Meaning { class, sentence, mend: None } }
+    }
+
+    /// The row with what a person can do.
+    pub(super) const fn mended(mut self, mend: &'static str) -> Self {
+        self.meaning.mend = Some(mend);
+        self
+    }
+
+    /// Whether a reply with this code and this text, in small letters, is meant.
+    pub(super) fn holds(&self, code: u16, text: &str) -> bool {
+        (self.codes.is_empty() || self.codes.contains(&code))
+            && self.words.iter().all(|word| word.split('|').any(|word| holds(text, word)))
+    }
 }
 
 /// Reads the provider's refusal of `step`.
 pub fn meaning(provider: Provider, step: Step, reply: &Reply) -> Meaning {
     let text = reply.text().to_ascii_lowercase();
-    let rows = match provider {
-        Provider::Microsoft365 | Provider::Microsoft365Hve | Provider::Microsoft365Connector => microsoft365::ROWS,
-        Provider::Ses | Provider::Mailjet | Provider::Smtp | Provider::Directory => &[],
+    // What the provider itself calls temporary fails nothing for good, whatever its text reminds of.
+    let too_final = |row: &Row| {
+        reply.is_transient() && matches!(row.meaning.class, Class::Recipient | Class::Message | Class::Unlisted)
     };
-    let listed = rows.iter().chain(ANYWHERE).find(|row| {
-        (row.codes.is_empty() || row.codes.contains(&reply.code)) && row.words.iter().all(|word| holds(&text, word))
-    });
-    match listed {
-        Some(row) => Meaning { class: row.class, sentence: row.sentence },
-        None => by_step(step, reply),
+    let listed = rows(provider).find(|row| row.holds(reply.code, &text) && !too_final(row));
+    let mut meaning = listed.map_or_else(|| by_step(provider, step, reply), |row| row.meaning);
+    if let Class::Rate(rate) = &mut meaning.class {
+        rate.rest = rest::said(&text).or(rate.rest);
+    }
+    meaning
+}
+
+/// Reads the provider's refusal of `step` in a transaction of these parties.
+pub fn meaning_in(provider: Provider, step: Step, reply: &Reply, parties: &Parties<'_>) -> Meaning {
+    let meaning = meaning(provider, step, reply);
+    match provider {
+        Provider::Ses => ses::among(parties, meaning, reply),
+        _ => meaning,
     }
 }
 
-/// Whether the refusal of a login says that the provider takes no password any more, so that only a token opens the
-/// account.
+/// Whether the refusal says that logins with a password are off, so that another kind of login may pass at once.
 pub fn ends_passwords(provider: Provider, reply: &Reply) -> bool {
     let text = reply.text().to_ascii_lowercase();
-    let microsoft = matches!(provider, Provider::Microsoft365 | Provider::Microsoft365Hve);
-    let disabled = reply.code == 535 && holds(&text, "5.7.139") && text.contains("basic authentication is disabled");
-    microsoft && (disabled || reply.code == 550 && holds(&text, "5.7.30"))
+    match provider {
+        Provider::Microsoft365 | Provider::Microsoft365Hve | Provider::Microsoft365Connector => {
+            microsoft365::PASSWORDS_OFF.iter().any(|row| row.holds(reply.code, &text))
+        }
+        Provider::Ses | Provider::Mailjet | Provider::Smtp | Provider::Directory => false,
+    }
 }
 
-/// Whether the text holds the word; one that ends in a digit, such as 5.2.2, not as the beginning of 5.2.252.
+/// Whether the refusal says that the connection had been idle for too long: it says nothing of what was asked.
+pub fn was_idle(reply: &Reply) -> bool {
+    let text = reply.text().to_ascii_lowercase();
+    reply.is_transient() && ["timeout waiting for", "connection timed out"].iter().any(|words| text.contains(words))
+}
+
+/// The rows to read a provider's replies by; the first that holds counts.
+pub(super) fn rows(provider: Provider) -> impl Iterator<Item = &'static Row> {
+    let own: &[&[Row]] = match provider {
+        Provider::Microsoft365 | Provider::Microsoft365Hve | Provider::Microsoft365Connector => microsoft365::ROWS,
+        Provider::Ses => &[ses::ROWS],
+        Provider::Mailjet => &[mailjet::ROWS],
+        Provider::Smtp => &[google::ROWS],
+        Provider::Directory => &[],
+    };
+    own.iter().copied().flatten().chain(ANYWHERE)
+}
+
+/// Whether the text holds the word. A number must stand alone: 5.2.2 is not in 5.2.252, nor in an address such as
+/// 5.2.2.10.
 fn holds(text: &str, word: &str) -> bool {
-    let digit_at = |index: usize| text.as_bytes().get(index).is_some_and(u8::is_ascii_digit);
-    let number = word.ends_with(|c: char| c.is_ascii_digit());
-    text.match_indices(word).any(|(index, _)| !number || !digit_at(index + word.len()))
+    let Some((from, to)) = word.split_once("..") else {
+        let is_number = word.ends_with(|c: char| c.is_ascii_digit());
+        return text.match_indices(word).any(|(at, _)| !is_number || stands_alone(text, at, at + word.len()));
+    };
+    let (stem, from) = from.rsplit_once('.').unwrap_or(("", from));
+    let range = from.parse::<u32>().unwrap_or(u32::MAX)..=to.parse().unwrap_or(0);
+    text.match_indices(stem).any(|(at, _)| {
+        let Some(behind) = text[at + stem.len()..].strip_prefix('.') else { return false };
+        let digits = behind.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+        let end = at + stem.len() + 1 + digits.len();
+        digits.parse().is_ok_and(|number| range.contains(&number)) && stands_alone(text, at, end)
+    })
+}
+
+/// Whether the number between is not a part of a longer one.
+fn stands_alone(text: &str, start: usize, end: usize) -> bool {
+    let before = text[..start].ends_with(|c: char| c.is_ascii_digit() || c == '.');
+    let behind = text[end..].strip_prefix('.').unwrap_or(&text[end..]).starts_with(|c: char| c.is_ascii_digit());
+    !before && !behind
 }
 
 /// What is true of every smarthost. Below the provider's own rows.
 const ANYWHERE: &[Row] = &[
-    Row {
-        codes: &[530, 535, 538, 534],
-        words: &[],
-        class: Class::Login,
-        sentence: "The provider refuses the login: check user name and password of the account.",
-    },
-    Row {
-        codes: &[504],
-        words: &["authentication"],
-        class: Class::Login,
-        sentence: "The provider does not take this kind of login: check which mechanisms it offers.",
-    },
-    Row {
-        codes: &[],
-        words: &["relay access denied"],
-        class: Class::Account,
-        sentence: "The smarthost does not relay for this account: give it a login, or our address to the smarthost.",
-    },
-    Row {
-        codes: &[],
-        words: &["relaying denied"],
-        class: Class::Account,
-        sentence: "The smarthost does not relay for this account: give it a login, or our address to the smarthost.",
-    },
-    Row {
-        codes: &[452],
-        words: &["too many recipients"],
-        class: Class::NextTransaction,
-        sentence: "The transaction has as many recipients as the provider takes; the others follow in another one.",
-    },
-    Row {
-        codes: &[552],
-        words: &["size"],
-        class: Class::Message,
-        sentence: "The message is larger than the provider takes: send less, or raise the provider's limit.",
-    },
-    Row {
-        codes: &[552, 554],
-        words: &["5.3.4"],
-        class: Class::Message,
-        sentence: "The message is larger than the provider takes: send less, or raise the provider's limit.",
-    },
+    Row::new(
+        &[530],
+        &["starttls"],
+        Class::Account,
+        "The provider takes no mail without TLS, and the session had none.",
+    )
+    .mended("Set `tls = \"starttls\"` in the account."),
+    Row::new(&[530, 535, 538, 534], &[], Class::Login, LOGIN_REFUSED).mended(CHECK_LOGIN),
+    Row::new(&[504], &["authentication"], Class::Login, "The provider does not take this kind of login.")
+        .mended("Name one that it offers in the account's `mechanisms`, or leave that key out."),
+    Row::new(
+        &[],
+        &["relay access denied|relaying denied|unable to relay"],
+        Class::Account,
+        "The smarthost does not relay for this account.",
+    )
+    .mended("Give the account a login (`username` and `password`), or our address to the smarthost."),
+    Row::new(&[452], &["too many recipients"], Class::NextTransaction, ENOUGH_RECIPIENTS),
+    Row::new(&[552], &["size"], Class::Message, TOO_LARGE),
+    Row::new(&[552, 554], &["5.3.4"], Class::Message, TOO_LARGE),
 ];
 
-fn by_step(step: Step, reply: &Reply) -> Meaning {
+fn by_step(provider: Provider, step: Step, reply: &Reply) -> Meaning {
     let (class, sentence) = match (step, reply.is_transient()) {
-        (Step::Auth, true) => (Class::LoginLater, "The provider cannot check the login just now."),
+        (Step::Auth, true) => (Class::LoginLater, LOGIN_LATER),
         (Step::Auth, false) => {
-            (Class::Login, "The provider refuses the login: check user name and password of the account.")
+            return Meaning { class: Class::Login, sentence: LOGIN_REFUSED, mend: Some(CHECK_LOGIN) };
         }
         // RFC 5321 §3.8: the service closes, whatever was asked.
         _ if reply.code == 421 => (Class::Connect, "The provider's host closes the session for now."),
         (Step::Token | Step::Resolve | Step::Connect | Step::Greeting | Step::Ehlo | Step::StartTls | Step::Tls, _) => {
             (Class::Connect, "The provider's host does not open a session: its reply says why.")
         }
-        (_, true) => (Class::Wait, "The provider put the message off; it is tried again later."),
-        (Step::Rcpt, false) => (Class::Recipient, "The provider refuses this recipient."),
-        (Step::Mail | Step::Data | Step::Content | Step::FinalReply, false) => (
-            Class::Unlisted,
-            "The provider refuses the message with a reply that is not known to be the message's fault.",
-        ),
+        _ if provider == Provider::Mailjet => return mailjet::unlisted(step, reply),
+        (_, true) => (Class::Wait, PUT_OFF),
+        (Step::Rcpt, false) => (Class::Recipient, RECIPIENT_REFUSED),
+        (Step::Mail | Step::Data | Step::Content | Step::FinalReply, false) => (Class::Unlisted, UNLISTED),
     };
-    Meaning { class, sentence }
+    Meaning { class, sentence, mend: None }
 }
 
+const LOGIN_REFUSED: &str = "The provider refuses the login.";
+const CHECK_LOGIN: &str = "Check `username` and `password` of the account, then run `mailsluice account resume NAME`.";
+pub(super) const LOGIN_LATER: &str = "The provider cannot check the login just now.";
+pub(super) const ENOUGH_RECIPIENTS: &str =
+    "The transaction has as many recipients as the provider takes; the others follow in another one.";
+pub(super) const TOO_LARGE: &str = "The message is larger than the provider takes.";
+pub(super) const PUT_OFF: &str = "The provider put the message off; it is tried again later.";
+pub(super) const RECIPIENT_REFUSED: &str = "The provider refuses this recipient.";
+pub(super) const UNLISTED: &str =
+    "The provider refuses the message with a reply that is not known to be the message's fault.";
+
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn class(step: Step, text: &str) -> Class {
+    /// Reads each of these replies, `CODE TEXT`, and holds what it is about against what is wanted.
+    pub(crate) fn are_read(provider: Provider, table: &[(Step, &str, Class)]) {
+        for (step, text, wanted) in table {
+            let meaning = meaning(provider, *step, &reply(text));
+            assert_eq!(meaning.class, *wanted, "{step}: {text}");
+            assert!(meaning.sentence.ends_with('.'), "{}", meaning.sentence);
+        }
+    }
+
+    pub(crate) fn reply(text: &str) -> Reply {
         let (code, text) = text.split_once(' ').unwrap();
-        meaning(Provider::Smtp, step, &Reply::new(code.parse().unwrap(), text)).class
+        Reply::new(code.parse().unwrap(), text)
+    }
+
+    pub(crate) const fn rate(limits: Pace, secs: Option<u64>) -> Class {
+        let rest = match secs {
+            Some(secs) => Some(Duration::from_secs(secs)),
+            None => None,
+        };
+        Class::Rate(Rate { limits, rest })
     }
 
     #[test]
     fn a_plain_smarthost_is_read_by_step_and_code() {
-        for (step, reply, wanted) in [
-            (Step::Auth, "535 5.7.8 Error: authentication failed", Class::Login),
-            (Step::Auth, "454 4.7.0 Temporary authentication failure", Class::LoginLater),
-            (Step::Auth, "550 no", Class::Login),
-            (Step::Greeting, "554 5.7.1 go away", Class::Connect),
-            (Step::Mail, "530 Authentication required", Class::Login),
-            (Step::Mail, "552 5.3.4 Message size exceeds fixed limit", Class::Message),
-            (Step::Mail, "550 5.7.1 not today", Class::Unlisted),
-            (Step::Rcpt, "550 5.1.1 no such user", Class::Recipient),
-            (Step::Rcpt, "554 5.7.1 <a@b>: Relay access denied", Class::Account),
-            (Step::Rcpt, "450 4.2.1 busy", Class::Wait),
-            (Step::Rcpt, "452 4.5.3 Error: too many recipients", Class::NextTransaction),
-            (Step::Data, "554 5.5.1 no", Class::Unlisted),
-            (Step::Mail, "421 4.3.2 shutting down", Class::Connect),
-            (Step::Auth, "421 4.7.0 too many errors", Class::LoginLater),
-            (Step::FinalReply, "451 4.3.0 later", Class::Wait),
-            (Step::FinalReply, "554 5.7.1 looks like spam", Class::Unlisted),
-        ] {
-            assert_eq!(class(step, reply), wanted, "{step}: {reply}");
+        are_read(
+            Provider::Smtp,
+            &[
+                (Step::Auth, "535 5.7.8 Error: authentication failed", Class::Login),
+                (Step::Auth, "454 4.7.0 Temporary authentication failure", Class::LoginLater),
+                (Step::Auth, "550 no", Class::Login),
+                (Step::Greeting, "554 5.7.1 go away", Class::Connect),
+                (Step::Mail, "530 Authentication required", Class::Login),
+                (Step::Mail, "530 5.7.0 Must issue a STARTTLS command first", Class::Account),
+                (Step::Mail, "552 5.3.4 Message size exceeds fixed limit", Class::Message),
+                (Step::Mail, "550 5.7.1 not today", Class::Unlisted),
+                (Step::Rcpt, "550 5.1.1 no such user", Class::Recipient),
+                (Step::Rcpt, "554 5.7.1 <a@b>: Relay access denied", Class::Account),
+                (Step::Rcpt, "450 4.2.1 busy", Class::Wait),
+                (Step::Rcpt, "452 4.5.3 Error: too many recipients", Class::NextTransaction),
+                (Step::Data, "554 5.5.1 no", Class::Unlisted),
+                (Step::Mail, "421 4.3.2 shutting down", Class::Connect),
+                (Step::Auth, "421 4.7.0 too many errors", Class::LoginLater),
+                (Step::FinalReply, "451 4.3.0 later", Class::Wait),
+                (Step::FinalReply, "554 5.7.1 looks like spam", Class::Unlisted),
+            ],
+        );
+    }
+
+    #[test]
+    fn whoever_can_mend_a_fault_is_told_how() {
+        let mut looked_at = 0;
+        for (_, provider) in Provider::WORDS {
+            for row in rows(provider) {
+                let Meaning { class, sentence, mend } = row.meaning;
+                assert!(sentence.ends_with('.'), "{sentence}");
+                if matches!(class, Class::Login | Class::Account | Class::Quota) {
+                    let mend = mend.unwrap_or_else(|| panic!("nothing mends: {sentence}"));
+                    let names_something = ["`", "https://", "README"].iter().any(|mark| mend.contains(mark));
+                    assert!(names_something && mend.ends_with(['.', ')']), "neither a command nor a page: {mend}");
+                    looked_at += 1;
+                }
+            }
+            let by_step = by_step(provider, Step::Auth, &Reply::new(599, "no"));
+            assert!(by_step.mend.is_some());
         }
+        assert!(looked_at > 100, "{looked_at}");
+    }
+
+    #[test]
+    fn a_word_is_found_whole_and_a_number_within_its_range() {
+        assert!(holds("554 5.2.2 full", "5.2.2") && holds("was 5.2.2.", "5.2.2"));
+        for text in ["5.2.252 denied", "15.2.2", "4.5.2.2", "from [5.2.2.10]"] {
+            assert!(!holds(text, "5.2.2"), "{text}");
+        }
+        for (text, within) in [("4.7.500 x", true), ("a 4.7.699", true), ("4.7.499", false), ("4.7.700", false)] {
+            assert_eq!(holds(text, "4.7.500..699"), within, "{text}");
+        }
+        assert!(!holds("4.7.5", "4.7.500..699") && !holds("no number", "4.7.500..699"));
+    }
+
+    #[test]
+    fn what_is_called_temporary_fails_nothing_for_good() {
+        for text in ["450 4.1.1 unknown for now (5.1.1)", "451 4.3.0 5.7.60 not as this sender", "452 4.3.1 x 5.6.0"] {
+            assert_eq!(meaning(Provider::Microsoft365, Step::FinalReply, &reply(text)).class, Class::Wait, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_idle_is_not_what_was_refused() {
+        for text in [
+            "421 4.4.1 Connection timed out. Total session duration: 00:05:00.1",
+            "451 4.7.0 Timeout waiting for client input",
+            "451 4.4.2 Timeout waiting for data from client.",
+        ] {
+            assert!(was_idle(&reply(text)), "{text}");
+        }
+        assert!(!was_idle(&reply("451 4.3.0 later")) && !was_idle(&reply("550 5.4.4 connection timed out")));
     }
 }

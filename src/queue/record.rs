@@ -9,7 +9,7 @@ use crate::provider::Caps;
 use crate::route::Priority;
 use crate::schedule::lane::Lane;
 use crate::schedule::plan::Flow;
-use crate::schedule::verdict::{Charge, Doubt, Outcome};
+use crate::schedule::verdict::{Charge, Doubt, Heard, Outcome};
 use crate::smtp::{Address, Envelope, ReversePath};
 use crate::time::Timestamp;
 
@@ -118,12 +118,12 @@ pub struct Settlement {
     pub doubt: Option<Doubt>,
     /// Deliveries that were put off in doubt may be tried at once: the lane has delivered this one.
     pub wakes_doubted: bool,
-    /// Whether it belongs to the message's history: a session that could not be had is the account's.
-    pub in_history: bool,
+    /// What belongs to the message's history.
+    pub heard: Vec<Heard>,
     /// The host that was tried, for the history.
     pub host: String,
-    /// What happened, in a sentence, for the history.
-    pub sentence: String,
+    /// What the wall clock shows, for the history.
+    pub wall: Timestamp,
 }
 
 /// Whether a settlement was written.
@@ -285,8 +285,11 @@ pub struct Shown {
     pub route: RouteName,
     /// Each recipient.
     pub each: Vec<ShownRecipient>,
-    /// Each attempt, the first first.
+    /// What was said in each attempt, the first first.
     pub history: Vec<ShownAttempt>,
+    /// Where it waits and no account takes mail: why. Filled in by who knows the accounts.
+    #[serde(default)]
+    pub waits_for: Vec<WaitsFor>,
 }
 
 /// A recipient of a shown message.
@@ -302,19 +305,44 @@ pub struct ShownRecipient {
     pub reply: Option<String>,
 }
 
-/// An attempt at a shown message.
+/// Something that was said in an attempt at a shown message, and perhaps again in those that followed it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShownAttempt {
-    /// Seconds before now.
+    /// The wall clock when it was last said.
+    pub time: String,
+    /// Seconds from then to now.
     pub ago_seconds: u64,
+    /// How many attempts in a row ended with it.
+    pub times: u32,
+    /// The wall clock when it was first said.
+    pub first: String,
     /// By which account.
     pub account: AccountName,
     /// At which host.
     pub host: String,
-    /// What came of it, in a sentence.
+    /// To which step; none where our own settings kept the message, or an older version did not write it down.
+    pub step: Option<String>,
+    /// What it means, in a sentence.
     pub sentence: String,
-    /// What the provider said to the first recipient concerned.
+    /// The reply, or the trouble where none came.
     pub reply: String,
+    /// How many recipients it was about; zero where an older version did not write it down.
+    pub recipients: u32,
+    /// The first few of them.
+    pub to: Vec<String>,
+}
+
+/// An account that does not take mail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitsFor {
+    /// Which.
+    pub account: AccountName,
+    /// `resting` or `paused`.
+    pub standing: String,
+    /// Why.
+    pub cause: String,
+    /// Seconds until a message tries; none where an operator has to open it.
+    pub next_probe_in: Option<u64>,
 }
 
 /// Which messages a list holds.

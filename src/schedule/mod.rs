@@ -4,6 +4,7 @@ pub mod attempt;
 pub mod cap;
 pub mod fairness;
 pub mod lane;
+pub mod pace;
 pub mod plan;
 pub mod retry;
 pub mod trial;

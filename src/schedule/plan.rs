@@ -276,6 +276,7 @@ const RISES_AFTER: Duration = Duration::from_secs(15 * 60);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::refusal::{Pace, Rate};
     use crate::provider::{Cap, Counted};
     use crate::schedule::lane::{Cause, CauseKind, Event};
 
@@ -379,13 +380,16 @@ mod tests {
 
     #[test]
     fn a_lane_that_was_told_to_slow_down_sends_less_until_it_has_recovered() {
-        let mut setup = Setup::new(caps(30, 60, 6), vec![flow("a", Priority::Normal, 0, 20)]);
-        let cause = Cause { kind: CauseKind::Rate, sentence: String::new(), reply: None };
-        setup.lanes[0].note(Event::Stopped(cause), at(0), at(0));
-        setup.lanes[0].note(Event::Delivered, at(1), at(1));
-        let plan = setup.plan(at(1));
-        assert_eq!((plan.claims.len(), plan.wake), (3, Some(at(8))));
-        assert_eq!(setup.plan(at(60)).claims.len(), 6);
+        for (limits, most) in [(Pace::Connections, 10), (Pace::Messages, 15)] {
+            let mut setup = Setup::new(caps(30, 60, 20), vec![flow("a", Priority::Normal, 0, 40)]);
+            let cause = Cause { kind: CauseKind::Rate, sentence: String::new(), reply: None };
+            let rate = Rate { limits, rest: None };
+            setup.lanes[0].note(Event::Slowed { cause, rate }, at(0), at(0));
+            setup.lanes[0].note(Event::Delivered, at(1), at(1));
+            let plan = setup.plan(at(1));
+            assert_eq!((plan.claims.len(), plan.wake), (most, Some(at(8))), "{limits:?}");
+            assert_eq!(setup.plan(at(60)).claims.len(), 20);
+        }
     }
 
     #[test]
@@ -396,10 +400,10 @@ mod tests {
         setup.lanes[0].note(Event::Stopped(cause), at(0), at(0));
         let plan = setup.plan(at(1));
         assert!(plan.claims.is_empty());
-        assert_eq!(plan.wake, Some(at(900)));
-        assert_eq!(setup.plan(at(900)).claims.len(), 1);
+        assert_eq!(plan.wake, Some(at(60)));
+        assert_eq!(setup.plan(at(60)).claims.len(), 1);
         setup.lanes[0].last_probe = Some("a".into());
-        assert_eq!(setup.clients(at(900)), ["b"], "the probe takes another client's message");
+        assert_eq!(setup.clients(at(60)), ["b"], "the probe takes another client's message");
         setup.lanes.push(Lane::default());
         let plan = setup.plan(at(1));
         assert_eq!(plan.claims.len(), 3);

@@ -1,15 +1,20 @@
 //! What an attempt means for each recipient and for the lane: a transcript in, outcomes and an event out.
 
+mod heard;
+
 use std::time::Duration;
 
 use super::attempt::{End, Obstacle, RcptResult, Step, Transcript, Trouble, TroubleKind};
-use super::lane::{self, Cause, CauseKind, Event, Lane, Standing, Suspicion};
+use super::lane::{Cause, CauseKind, Event, Lane, Standing, Suspicion};
 use super::retry;
 use crate::ids::{AccountName, ClientName, DeliveryId};
 use crate::provider::Provider;
-use crate::provider::refusal::{Class, Meaning, meaning};
+use crate::provider::refusal::{Class, Meaning, Parties, meaning, meaning_in};
 use crate::smtp::Reply;
+use crate::smtp::reply::steady;
 use crate::time::Timestamp;
+pub use heard::Heard;
+use heard::{Judged, hear};
 
 /// What a claim's recipients and rules are, as far as the verdict needs them.
 #[derive(Clone, Debug)]
@@ -22,6 +27,10 @@ pub struct Case<'a> {
     pub account: &'a AccountName,
     /// Whose message it is.
     pub client: &'a ClientName,
+    /// From whom it may be sent, and to whom it goes.
+    pub parties: Parties<'a>,
+    /// When it was claimed.
+    pub claimed: Timestamp,
     /// For each recipient of the claim, how often it has been tried before.
     pub tried: &'a [u32],
     /// How long the message has been tried, without the time in which no account could.
@@ -34,6 +43,17 @@ pub struct Case<'a> {
     pub when_uncertain: OnUncertain,
     /// The lane it was tried on, as it stands now.
     pub lane: &'a Lane,
+    /// Whether another account of the route takes mail.
+    pub elsewhere: Elsewhere,
+}
+
+/// Whether another account of a route takes mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// One is open.
+    Open,
+    /// There is no other, or all are stopped.
+    Stopped,
 }
 
 /// What to do where nobody knows whether the provider took a message.
@@ -104,6 +124,9 @@ pub struct Verdict {
     pub event: Option<Event>,
     /// The sentence that explains it to a person.
     pub sentence: String,
+    /// What belongs to the history of the message: everything that was said, each thing once. Nothing where the provider
+    /// could not be asked, which is the account's trouble.
+    pub heard: Vec<Heard>,
 }
 
 /// Whether a transaction may count towards the provider's caps.
@@ -125,10 +148,17 @@ pub fn verdict(case: &Case<'_>, report: &Report, now: Timestamp, jitter: f64) ->
 }
 
 fn no_session(case: &Case<'_>, obstacle: &Obstacle) -> Verdict {
-    let (kind, sentence, reply) = match obstacle {
+    let (step, event, said) = match obstacle {
         Obstacle::Refused { step, reply } => {
-            let Meaning { class, sentence } = meaning(case.provider, *step, reply);
-            (cause_kind(class).unwrap_or(CauseKind::Connect), sentence.to_owned(), Some(reply.to_string()))
+            let meaning = meaning(case.provider, *step, reply);
+            let event = stop(&meaning, reply).unwrap_or_else(|| {
+                Event::Stopped(Cause {
+                    kind: CauseKind::Connect,
+                    sentence: meaning.told(),
+                    reply: Some(reply.to_string()),
+                })
+            });
+            (*step, event, Some(reply.to_string()))
         }
         Obstacle::Trouble(trouble) => {
             // Who hangs up on a login may be refusing it: passwords are not tried every half minute.
@@ -137,31 +167,53 @@ fn no_session(case: &Case<'_>, obstacle: &Obstacle) -> Verdict {
                 (Step::Auth, TroubleKind::HungUp | TroubleKind::TimedOut) => CauseKind::LoginLater,
                 _ => CauseKind::Connect,
             };
-            (kind, trouble.to_string(), None)
+            let answered = (trouble.kind == TroubleKind::TokenRefused).then(|| trouble.to_string());
+            (trouble.step, Event::Stopped(Cause { kind, sentence: trouble.to_string(), reply: None }), answered)
         }
     };
-    let said = reply.clone().unwrap_or_else(|| sentence.clone());
+    let sentence = match &event {
+        Event::Stopped(cause) | Event::Slowed { cause, .. } => cause.sentence.clone(),
+        Event::Delivered | Event::Answered | Event::Suspected { .. } => String::new(),
+    };
+    let reply = said.clone().unwrap_or_else(|| sentence.clone());
+    let heard = said.map(|reply| Heard {
+        step: Some(step),
+        reply,
+        sentence: sentence.clone(),
+        recipients: (0..case.tried.len()).collect(),
+    });
     Verdict {
-        outcomes: case.tried.iter().map(|_| (Outcome::Untried, said.clone())).collect(),
+        outcomes: case.tried.iter().map(|_| (Outcome::Untried, reply.clone())).collect(),
         charge: Charge::Refunded,
         uncertain: false,
         doubt: case.doubt.cloned(),
-        event: Some(Event::Stopped(Cause { kind, sentence: sentence.clone(), reply })),
+        event: Some(event),
         sentence,
+        heard: heard.into_iter().collect(),
     }
 }
 
-/// The kind of stop that a class of refusal asks for, where it asks for one.
-fn cause_kind(class: Class) -> Option<CauseKind> {
-    match class {
-        Class::Rate => Some(CauseKind::Rate),
-        Class::Quota => Some(CauseKind::Quota),
-        Class::Login => Some(CauseKind::Login),
-        Class::LoginLater => Some(CauseKind::LoginLater),
-        Class::Account => Some(CauseKind::Account),
-        Class::Connect => Some(CauseKind::Connect),
-        Class::Recipient | Class::Message | Class::Wait | Class::NextTransaction | Class::Unlisted => None,
-    }
+/// The stop of the lane that a refusal asks for, where it asks for one.
+fn stop(meaning: &Meaning, reply: &Reply) -> Option<Event> {
+    let kind = match meaning.class {
+        Class::Rate(_) => CauseKind::Rate,
+        Class::Quota => CauseKind::Quota,
+        Class::Login => CauseKind::Login,
+        Class::LoginLater => CauseKind::LoginLater,
+        Class::Account => CauseKind::Account,
+        Class::Connect => CauseKind::Connect,
+        Class::Recipient
+        | Class::Message
+        | Class::Wait
+        | Class::WaitAtLeast(_)
+        | Class::NextTransaction
+        | Class::Unlisted => return None,
+    };
+    let cause = Cause { kind, sentence: meaning.told(), reply: Some(reply.to_string()) };
+    Some(match meaning.class {
+        Class::Rate(rate) => Event::Slowed { cause, rate },
+        _ => Event::Stopped(cause),
+    })
 }
 
 struct Judge<'a> {
@@ -174,7 +226,14 @@ impl Judge<'_> {
     /// It is our own settings, or what the host offers today, that keep the message: either may be mended, so it waits
     /// as if the provider had put it off.
     fn unsendable(&self, sentence: &str) -> Verdict {
-        let outcomes = (0..self.case.tried.len()).map(|index| (self.aged(self.put_off(index)), sentence.to_owned()));
+        let places = 0..self.case.tried.len();
+        let outcomes = places.clone().map(|index| (self.aged(self.put_off(index)), sentence.to_owned()));
+        let heard = Heard {
+            step: None,
+            reply: sentence.to_owned(),
+            sentence: sentence.to_owned(),
+            recipients: places.clone().collect(),
+        };
         Verdict {
             outcomes: outcomes.collect(),
             charge: Charge::Refunded,
@@ -182,6 +241,7 @@ impl Judge<'_> {
             doubt: self.case.doubt.cloned(),
             event: None,
             sentence: sentence.to_owned(),
+            heard: vec![heard],
         }
     }
 
@@ -193,74 +253,81 @@ impl Judge<'_> {
             doubt: self.case.doubt.cloned(),
             event: Some(Event::Answered),
             sentence: String::new(),
+            heard: Vec::new(),
         };
         let whole = self.whole(&transcript.end, &mut verdict);
         let some_accepted = transcript.recipients.contains(&RcptResult::Accepted);
         for (index, result) in transcript.recipients.iter().enumerate() {
-            let outcome = match result {
-                RcptResult::Accepted => whole.clone(),
-                RcptResult::NotAsked => match whole.0 {
-                    // Not asked means that the transaction broke before it was this recipient's turn.
-                    Outcome::Delivered | Outcome::Uncertain => (Outcome::Untried, whole.1.clone()),
-                    _ => whole.clone(),
-                },
-                RcptResult::Refused(reply) => self.recipient(index, reply, some_accepted, &mut verdict),
+            let refused = match result {
+                RcptResult::Refused(reply) => Some(self.recipient(index, reply, some_accepted, &mut verdict)),
+                RcptResult::Accepted | RcptResult::NotAsked => None,
             };
-            verdict.outcomes.push((self.aged(outcome.0), outcome.1));
+            let Some(judged) = refused.as_ref().or(whole.as_ref()) else {
+                verdict.outcomes.push((Outcome::Untried, String::new()));
+                continue;
+            };
+            let outcome = match (result, &judged.outcome) {
+                // Not asked means that the transaction broke before it was this recipient's turn.
+                (RcptResult::NotAsked, Outcome::Delivered | Outcome::Uncertain) => Outcome::Untried,
+                (_, outcome) => {
+                    hear(&mut verdict.heard, judged, index);
+                    outcome.clone()
+                }
+            };
+            verdict.outcomes.push((self.aged(outcome), judged.reply.clone()));
         }
         verdict
     }
 
     /// What the end of the transaction means for the recipients that were not refused on their own.
-    fn whole(&self, end: &End, verdict: &mut Verdict) -> (Outcome, String) {
-        match end {
+    fn whole(&self, end: &End, verdict: &mut Verdict) -> Option<Judged> {
+        let judged = match end {
             End::Accepted(reply) => {
                 verdict.event = Some(Event::Delivered);
                 verdict.doubt = None;
-                verdict.sentence = "The provider accepted the message.".into();
-                (Outcome::Delivered, reply.to_string())
+                let sentence = "The provider accepted the message.".into();
+                Judged { outcome: Outcome::Delivered, step: Step::FinalReply, reply: reply.to_string(), sentence }
             }
-            End::NoRecipient => (Outcome::Untried, String::new()),
+            End::NoRecipient => return None,
             End::Stopped(Obstacle::Trouble(trouble)) => self.trouble(trouble, verdict),
             End::Stopped(Obstacle::Refused { step, reply }) => self.refused(*step, reply, verdict),
-        }
-    }
-
-    fn trouble(&self, trouble: &Trouble, verdict: &mut Verdict) -> (Outcome, String) {
-        // A session there was: it says nothing more of the account than any other answer.
-        verdict.sentence = trouble.to_string();
-        if trouble.step != Step::FinalReply {
-            return (self.put_off(0), trouble.to_string());
-        }
-        verdict.uncertain = true;
-        let outcome = match self.case.when_uncertain {
-            OnUncertain::Resend => self.put_off(0),
-            OnUncertain::Hold => Outcome::Uncertain,
         };
-        (outcome, trouble.to_string())
+        verdict.sentence.clone_from(&judged.sentence);
+        Some(judged)
     }
 
-    fn refused(&self, step: Step, reply: &Reply, verdict: &mut Verdict) -> (Outcome, String) {
-        let Meaning { class, sentence } = meaning(self.case.provider, step, reply);
-        verdict.sentence = sentence.into();
-        let said = reply.to_string();
-        if let Some(kind) = cause_kind(class) {
-            verdict.event = Some(Event::Stopped(Cause { kind, sentence: sentence.into(), reply: Some(said.clone()) }));
-            return (self.step_aside(kind), said);
-        }
-        let outcome = match class {
-            Class::Message | Class::Recipient => Outcome::Failed,
-            Class::Unlisted => self.doubted(reply, verdict),
+    fn trouble(&self, trouble: &Trouble, verdict: &mut Verdict) -> Judged {
+        // A session there was: it says nothing more of the account than any other answer.
+        verdict.uncertain = trouble.step == Step::FinalReply;
+        let outcome = match self.case.when_uncertain {
+            OnUncertain::Hold if verdict.uncertain => Outcome::Uncertain,
+            OnUncertain::Hold | OnUncertain::Resend => self.put_off(0),
+        };
+        let sentence = trouble.to_string();
+        Judged { outcome, step: trouble.step, reply: sentence.clone(), sentence }
+    }
+
+    fn refused(&self, step: Step, reply: &Reply, verdict: &mut Verdict) -> Judged {
+        let meaning = meaning_in(self.case.provider, step, reply, &self.case.parties);
+        let outcome = match (meaning.class, stop(&meaning, reply)) {
+            (_, Some(event)) => {
+                let outcome = self.step_aside(&event);
+                verdict.event = Some(event);
+                outcome
+            }
+            (Class::Message | Class::Recipient, _) => Outcome::Failed,
+            (Class::Unlisted, _) => self.doubted(reply, verdict),
+            (Class::WaitAtLeast(least), _) => self.put_off_at_least(0, least),
             _ => self.put_off(0),
         };
-        (outcome, said)
+        Judged { outcome, step, reply: reply.to_string(), sentence: meaning.told() }
     }
 
     /// An unlisted permanent refusal of the message: believed where the lane has delivered another message since the
     /// first time, or where it has come twice a quarter of an hour apart while the lane was open and no operator had to
     /// open it in between.
     fn doubted(&self, reply: &Reply, verdict: &mut Verdict) -> Outcome {
-        let refusal = recognisable(reply);
+        let refusal = steady(&reply.to_string()).to_owned();
         let lane = self.case.lane;
         let holds = |doubt: &&Doubt| lane.resumed.is_none_or(|resumed| doubt.since >= resumed);
         let doubt = self.case.doubt.filter(|doubt| doubt.account == *self.case.account);
@@ -271,7 +338,9 @@ impl Judge<'_> {
             return Outcome::Failed;
         }
         let suspicion = Suspicion { client: self.case.client.clone(), delivery: self.case.delivery };
-        verdict.event = Some(Event::Suspected { suspicion, reply: reply.to_string() });
+        if !stops_the_lane(verdict.event.as_ref()) {
+            verdict.event = Some(Event::Suspected { suspicion, reply: reply.to_string() });
+        }
         let since = same.map_or(self.now, |doubt| doubt.since);
         verdict.doubt = Some(Doubt { account: self.case.account.clone(), since, refusal });
         // Not before the quarter is over, so that the second refusal decides; a delivery by the lane wakes it earlier.
@@ -279,34 +348,51 @@ impl Judge<'_> {
         Outcome::Deferred { until, counted: true }
     }
 
-    fn recipient(&self, index: usize, reply: &Reply, some_accepted: bool, verdict: &mut Verdict) -> (Outcome, String) {
-        let Meaning { class, sentence } = meaning(self.case.provider, Step::Rcpt, reply);
-        let said = reply.to_string();
+    fn recipient(&self, index: usize, reply: &Reply, some_accepted: bool, verdict: &mut Verdict) -> Judged {
+        let meaning = meaning_in(self.case.provider, Step::Rcpt, reply, &self.case.parties);
+        let sentence = meaning.told();
         if verdict.sentence.is_empty() {
-            verdict.sentence = sentence.into();
+            verdict.sentence.clone_from(&sentence);
         }
+        // Where the others were taken, it is not the account's fault.
         let delivered = verdict.event == Some(Event::Delivered);
-        let outcome = match (class, cause_kind(class)) {
-            (_, Some(kind)) if !delivered => {
-                let cause = Cause { kind, sentence: sentence.into(), reply: Some(said.clone()) };
-                if !matches!(verdict.event, Some(Event::Stopped(_))) {
-                    verdict.event = Some(Event::Stopped(cause));
+        let outcome = match (meaning.class, stop(&meaning, reply)) {
+            (_, Some(event)) if !delivered => {
+                let outcome = self.step_aside(&event);
+                if !stops_the_lane(verdict.event.as_ref()) {
+                    verdict.event = Some(event);
                 }
-                self.step_aside(kind)
+                outcome
             }
+            (Class::Unlisted, _) if !delivered => self.doubted(reply, verdict),
             (Class::Recipient | Class::Message | Class::Unlisted, _) => Outcome::Failed,
             (Class::NextTransaction, _) if some_accepted => Outcome::Deferred { until: self.now, counted: false },
+            (Class::WaitAtLeast(least), _) => self.put_off_at_least(index, least),
             _ => self.put_off(index),
         };
-        (outcome, said)
+        Judged { outcome, step: Step::Rcpt, reply: reply.to_string(), sentence }
     }
 
-    /// A message that met a fault of the account waits until the probe is through, so that the probe takes another one:
-    /// it may be this message that the account is refused for.
-    fn step_aside(&self, kind: CauseKind) -> Outcome {
-        let failed_probes = self.case.lane.stop().map_or(0, |stop| stop.failed_probes + 1);
-        let until = self.now.after(lane::probe_delay(kind, failed_probes)).after(BEHIND_THE_PROBE);
+    /// A message that met a fault of the account goes by another one, where there is one. Else it waits until the probe
+    /// is through, so that the probe takes another message: it may be this one that the account is refused for.
+    fn step_aside(&self, event: &Event) -> Outcome {
+        let mut lane = self.case.lane.clone();
+        lane.note(event.clone(), self.case.claimed, self.now);
+        let probe_at = lane.stop().and_then(|stop| stop.probe_at).unwrap_or(self.now).max(self.now);
+        let until = match self.case.elsewhere {
+            Elsewhere::Open => self.now,
+            Elsewhere::Stopped => probe_at.after(BEHIND_THE_PROBE),
+        };
         Outcome::Deferred { until, counted: false }
+    }
+
+    fn put_off_at_least(&self, index: usize, least: Duration) -> Outcome {
+        match self.put_off(index) {
+            Outcome::Deferred { until, counted } => {
+                Outcome::Deferred { until: until.max(self.now.after(least)), counted }
+            }
+            other => other,
+        }
     }
 
     fn put_off(&self, index: usize) -> Outcome {
@@ -323,11 +409,8 @@ impl Judge<'_> {
     }
 }
 
-/// A reply without what differs each time it is given: code and text up to the trailing bracket of host and time.
-fn recognisable(reply: &Reply) -> String {
-    let text = reply.text();
-    let steady = text.split(" [").next().unwrap_or_default();
-    format!("{} {steady}", reply.code)
+fn stops_the_lane(event: Option<&Event>) -> bool {
+    matches!(event, Some(Event::Stopped(_) | Event::Slowed { .. }))
 }
 
 /// How long after a probe the messages follow that made it necessary.
@@ -336,201 +419,4 @@ const BEHIND_THE_PROBE: Duration = Duration::from_secs(1);
 const DOUBT_LASTS: Duration = Duration::from_secs(15 * 60);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const REPLY: &str = "5.3.0 mystery";
-
-    fn now() -> Timestamp {
-        Timestamp::from_secs(100_000)
-    }
-
-    struct Setup {
-        lane: Lane,
-        account: AccountName,
-        client: ClientName,
-        doubt: Option<Doubt>,
-        age: Duration,
-        tried: Vec<u32>,
-        when_uncertain: OnUncertain,
-    }
-
-    impl Setup {
-        fn new() -> Self {
-            let when_uncertain = OnUncertain::Resend;
-            Self {
-                lane: Lane::default(),
-                account: "m365".into(),
-                client: "c".into(),
-                doubt: None,
-                age: Duration::ZERO,
-                tried: vec![0, 0],
-                when_uncertain,
-            }
-        }
-
-        fn judge(&self, report: &Report) -> Verdict {
-            let case = Case {
-                provider: Provider::Microsoft365,
-                delivery: DeliveryId(1),
-                account: &self.account,
-                client: &self.client,
-                tried: &self.tried,
-                age: self.age,
-                max_age: Duration::from_secs(5 * 86_400),
-                doubt: self.doubt.as_ref(),
-                when_uncertain: self.when_uncertain,
-                lane: &self.lane,
-            };
-            verdict(&case, report, now(), 0.5)
-        }
-    }
-
-    fn transacted(recipients: Vec<RcptResult>, end: End) -> Report {
-        Report::Transacted(Transcript { recipients, end })
-    }
-
-    fn refused(step: Step, code: u16, text: &str) -> End {
-        End::Stopped(Obstacle::Refused { step, reply: Reply::new(code, text) })
-    }
-
-    fn both_refused_at_the_end(code: u16, text: &str) -> Report {
-        transacted(vec![RcptResult::Accepted, RcptResult::Accepted], refused(Step::FinalReply, code, text))
-    }
-
-    fn outcomes(verdict: &Verdict) -> Vec<&Outcome> {
-        verdict.outcomes.iter().map(|(outcome, _)| outcome).collect()
-    }
-
-    #[test]
-    fn one_refused_recipient_does_not_fail_the_other() {
-        let report = transacted(
-            vec![RcptResult::Refused(Reply::new(550, "5.1.10 RESOLVER.ADR.RecipientNotFound")), RcptResult::Accepted],
-            End::Accepted(Reply::new(250, "2.0.0 OK")),
-        );
-        let verdict = Setup::new().judge(&report);
-        assert_eq!(outcomes(&verdict), [&Outcome::Failed, &Outcome::Delivered]);
-        assert_eq!(verdict.event, Some(Event::Delivered));
-    }
-
-    #[test]
-    fn a_fault_of_the_account_costs_no_recipient_anything() {
-        for (code, text) in
-            [(554, "5.2.0 x:SubmissionQuotaExceededException"), (554, "5.2.2 mailbox full"), (550, "5.1.8 x")]
-        {
-            let mut setup = Setup::new();
-            setup.age = Duration::from_secs(99 * 86_400);
-            let verdict = setup.judge(&both_refused_at_the_end(code, text));
-            let aside = |outcome: &&Outcome| matches!(outcome, Outcome::Deferred { counted: false, .. });
-            assert!(outcomes(&verdict).iter().all(aside), "{text}");
-            assert!(matches!(verdict.event, Some(Event::Stopped(_))));
-            assert_eq!(verdict.charge, Charge::Kept);
-        }
-    }
-
-    #[test]
-    fn without_a_session_nothing_is_charged_and_nothing_counts() {
-        let trouble = Trouble { step: Step::Connect, kind: TroubleKind::Connect, detail: "no route".into() };
-        let verdict = Setup::new().judge(&Report::NoSession(Obstacle::Trouble(trouble)));
-        assert_eq!(outcomes(&verdict), [&Outcome::Untried, &Outcome::Untried]);
-        assert_eq!(verdict.charge, Charge::Refunded);
-        assert!(matches!(verdict.event, Some(Event::Stopped(Cause { kind: CauseKind::Connect, .. }))));
-    }
-
-    #[test]
-    fn an_unlisted_refusal_is_not_believed_at_first() {
-        let verdict = Setup::new().judge(&both_refused_at_the_end(554, REPLY));
-        assert!(verdict.outcomes.iter().all(|(outcome, _)| matches!(outcome, Outcome::Deferred { counted: true, .. })));
-        assert!(matches!(verdict.event, Some(Event::Suspected { .. })));
-        assert_eq!(verdict.doubt.unwrap().since, now());
-    }
-
-    #[test]
-    fn an_unlisted_refusal_is_believed_where_another_message_passed_or_where_it_stands() {
-        let doubt = |secs_ago: u64, text: &str| Doubt {
-            account: "m365".into(),
-            since: now().before(Duration::from_secs(secs_ago)),
-            refusal: format!("554 {text}"),
-        };
-        let mut setup = Setup::new();
-        setup.doubt = Some(doubt(60, REPLY));
-        let again = both_refused_at_the_end(554, "5.3.0 mystery [HOST 2026-11-22 08DB]");
-        assert!(matches!(outcomes(&setup.judge(&again))[0], Outcome::Deferred { .. }), "too soon");
-        setup.lane.last_delivered = Some(now().before(Duration::from_secs(30)));
-        assert_eq!(
-            outcomes(&setup.judge(&again)),
-            [&Outcome::Failed, &Outcome::Failed],
-            "the lane has delivered since"
-        );
-        setup.lane.last_delivered = Some(now().before(Duration::from_secs(90)));
-        assert!(matches!(outcomes(&setup.judge(&again))[0], Outcome::Deferred { .. }), "delivered before");
-        setup.lane.last_delivered = None;
-        setup.doubt = Some(doubt(900, REPLY));
-        assert_eq!(outcomes(&setup.judge(&again)), [&Outcome::Failed, &Outcome::Failed], "twice, a quarter apart");
-        setup.account = "other".into();
-        assert!(matches!(outcomes(&setup.judge(&again))[0], Outcome::Deferred { .. }), "refused by another account");
-        setup.account = "m365".into();
-        setup.lane.resumed = Some(now().before(Duration::from_secs(1)));
-        let verdict = setup.judge(&again);
-        assert!(matches!(outcomes(&verdict)[0], Outcome::Deferred { .. }), "an operator opened the lane since");
-        assert_eq!(verdict.doubt.unwrap().since, now(), "so the first time is now");
-        setup.lane.resumed = None;
-        setup.doubt = Some(doubt(900, "other"));
-        assert!(matches!(outcomes(&setup.judge(&again))[0], Outcome::Deferred { .. }), "another reply");
-        setup.doubt = Some(doubt(900, REPLY));
-        setup.lane.note(
-            Event::Stopped(Cause { kind: CauseKind::Suspicion, sentence: String::new(), reply: None }),
-            now(),
-            now(),
-        );
-        assert!(
-            matches!(outcomes(&setup.judge(&again))[0], Outcome::Deferred { .. }),
-            "while the lane itself is in doubt"
-        );
-    }
-
-    #[test]
-    fn what_breaks_after_the_final_dot_is_uncertain() {
-        let trouble = Trouble { step: Step::FinalReply, kind: TroubleKind::HungUp, detail: "closed".into() };
-        let report = transacted(vec![RcptResult::Accepted; 2], End::Stopped(Obstacle::Trouble(trouble)));
-        let mut setup = Setup::new();
-        let verdict = setup.judge(&report);
-        assert!(verdict.uncertain && matches!(outcomes(&verdict)[0], Outcome::Deferred { .. }));
-        setup.when_uncertain = OnUncertain::Hold;
-        assert_eq!(outcomes(&setup.judge(&report)), [&Outcome::Uncertain, &Outcome::Uncertain]);
-    }
-
-    #[test]
-    fn surplus_recipients_go_at_once_in_another_transaction() {
-        let surplus = RcptResult::Refused(Reply::new(452, "4.5.3 Too many recipients"));
-        let accepted = End::Accepted(Reply::new(250, "ok"));
-        let verdict = Setup::new().judge(&transacted(vec![RcptResult::Accepted, surplus.clone()], accepted));
-        assert_eq!(verdict.outcomes[1].0, Outcome::Deferred { until: now(), counted: false });
-        let verdict = Setup::new().judge(&transacted(vec![surplus.clone(), surplus], End::NoRecipient));
-        assert!(matches!(verdict.outcomes[1].0, Outcome::Deferred { until, counted: true } if until > now()));
-    }
-
-    #[test]
-    fn what_our_own_settings_keep_waits_and_does_not_fail() {
-        let mut setup = Setup::new();
-        let verdict = setup.judge(&Report::Unsendable("too large".into()));
-        assert!(outcomes(&verdict).iter().all(|outcome| matches!(outcome, Outcome::Deferred { counted: true, .. })));
-        assert_eq!(verdict.charge, Charge::Refunded);
-        setup.age = Duration::from_secs(5 * 86_400);
-        assert_eq!(outcomes(&setup.judge(&Report::Unsendable("too large".into()))), [&Outcome::Expired; 2]);
-    }
-
-    #[test]
-    fn who_hangs_up_on_a_login_is_not_asked_every_half_minute() {
-        let trouble = Trouble { step: Step::Auth, kind: TroubleKind::HungUp, detail: "closed".into() };
-        let verdict = Setup::new().judge(&Report::NoSession(Obstacle::Trouble(trouble)));
-        assert!(matches!(verdict.event, Some(Event::Stopped(Cause { kind: CauseKind::LoginLater, .. }))));
-    }
-
-    #[test]
-    fn what_is_put_off_for_too_long_expires() {
-        let mut setup = Setup::new();
-        setup.age = Duration::from_secs(5 * 86_400);
-        assert_eq!(outcomes(&setup.judge(&both_refused_at_the_end(451, "4.3.0 later"))), [&Outcome::Expired; 2]);
-    }
-}
+mod tests;

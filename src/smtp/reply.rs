@@ -68,6 +68,12 @@ impl Reply {
     }
 }
 
+/// What was said without what differs each time it is: up to the trailing bracket in which Microsoft 365 puts host, time
+/// and number.
+pub fn steady(said: &str) -> &str {
+    said.split(" [").next().unwrap_or_default()
+}
+
 /// 512 octets less the code, its separator and the line end.
 const TEXT_OCTETS: usize = 512 - 4 - 2;
 

@@ -20,7 +20,7 @@ use mailsluice::queue::{QueueReader, QueueStore, StoreError, tend_clock};
 use mailsluice::route::{DEFAULT, Priority};
 use mailsluice::schedule::attempt::{End, RcptResult};
 use mailsluice::schedule::fairness::Fairness;
-use mailsluice::schedule::lane::Lane;
+use mailsluice::schedule::lane::{Change, Lane};
 use mailsluice::schedule::verdict::Report;
 use mailsluice::smtp::{Envelope, ReversePath};
 use mailsluice::time::Timestamp;
@@ -244,11 +244,20 @@ impl Simulation {
 
     /// What the desk does where an operator resumes an account.
     pub(super) fn resume(&mut self) {
+        self.open_lanes(|lane, now| lane.resume(now));
+    }
+
+    /// What is done where the secret of an account has changed.
+    pub(super) fn hasten(&mut self) {
+        self.open_lanes(|lane, now| lane.hasten(now));
+    }
+
+    fn open_lanes(&mut self, opens: impl Fn(&mut Lane, Timestamp) -> Change) {
         let config = self.config.clone();
         self.write(|store, now| {
             for name in config.account_names() {
                 let mut lane = store.lane(name)?;
-                let _ = lane.resume(now);
+                let _ = opens(&mut lane, now);
                 store.set_lane(name, &lane)?;
             }
             tend_clock(store, &DEFAULT.into(), config.account_names(), now)?;

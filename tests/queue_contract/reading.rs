@@ -1,6 +1,6 @@
 //! What readers and the scheduler see.
 
-use mailsluice::queue::record::Fate;
+use mailsluice::queue::record::{Fate, ShownAttempt};
 use mailsluice::schedule::verdict::Outcome;
 
 use super::*;
@@ -87,7 +87,100 @@ pub(crate) fn a_message_is_shown_with_its_recipients_and_history(new: &Factory) 
         (10, "office", "smtp.example.net")
     );
     assert_eq!((attempt.sentence.as_str(), attempt.reply.as_str()), ("Something happened.", "250 2.0.0 said"));
+    assert_eq!((attempt.step.as_deref(), attempt.times, attempt.recipients), (Some("end of data"), 1, 2));
+    assert_eq!(
+        (attempt.time.as_str(), &attempt.first),
+        ("2030-03-17T17:46:40.000Z", &attempt.time),
+        "by the wall clock"
+    );
+    assert_eq!(attempt.to, ["a@example.org", "b@example.org"]);
     assert_eq!(queue.reader().show(MessageId(2), now), Ok(None));
+}
+
+fn history(queue: &mut Harness, id: i64) -> Vec<ShownAttempt> {
+    let now = queue.now;
+    queue.reader().show(MessageId(id), now).unwrap().unwrap().history
+}
+
+pub(crate) fn history_tells_who_heard_what(new: &Factory) {
+    let mut queue = new();
+    queue.enqueue(&mail(1, &["a", "b", "c", "d", "e", "f", "g", "h"]));
+    let claim = queue.claim(&By::default()).unwrap();
+    let said = vec![
+        heard(Step::Rcpt, "550 5.1.1 no such user", vec![2]),
+        heard(Step::FinalReply, "250 2.0.0 OK", vec![0, 1, 3, 4, 5, 6, 7]),
+    ];
+    let mut outcomes = vec![Outcome::Delivered; 8];
+    outcomes[2] = Outcome::Failed;
+    let _ = queue.settle(&claim, &Settlement { heard: said, ..settlement(outcomes) });
+    queue.crash();
+    let history = history(&mut queue, 1);
+    let told: Vec<_> = history
+        .iter()
+        .map(|one| (one.step.as_deref().unwrap(), one.reply.as_str(), one.recipients, one.to.len(), one.to[0].as_str()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("RCPT", "550 5.1.1 no such user", 1, 1, "c@example.org"),
+            ("end of data", "250 2.0.0 OK", 7, 5, "a@example.org")
+        ]
+    );
+}
+
+pub(crate) fn what_is_said_again_is_counted(new: &Factory) {
+    let mut queue = new();
+    queue.enqueue(&mail(1, &["a", "b"]));
+    let attempts = |queue: &mut Harness, by: &By, said: &[(Step, &str, Vec<usize>)]| {
+        let claim = queue.claim(by).unwrap();
+        let heard = said.iter().map(|(step, reply, to)| heard(*step, reply, to.clone())).collect();
+        let wall = queue.now.after(Duration::from_secs(1000));
+        let _ = queue.settle(&claim, &Settlement { heard, wall, ..settlement(vec![Outcome::Untried; 2]) });
+        queue.pass(30);
+    };
+    let by = By::default();
+    let start = queue.now.after(Duration::from_secs(1000));
+    for number in 0..100 {
+        let busy = format!("421 4.3.2 Service not available [HOST {number}]");
+        attempts(&mut queue, &by, &[(Step::Greeting, &busy, vec![0, 1])]);
+    }
+    let [one] = &history(&mut queue, 1)[..] else { panic!("{:?}", history(&mut queue, 1)) };
+    assert_eq!((one.times, one.ago_seconds), (100, 30));
+    assert_eq!((&one.first, &one.time), (&start.to_string(), &start.after(Duration::from_secs(99 * 30)).to_string()));
+    assert_eq!(one.reply, "421 4.3.2 Service not available [HOST 99]", "as it was said last");
+
+    // Another step, account, reply or recipient is another thing, and so is the same after something else.
+    let busy = (Step::Greeting, "421 4.3.2 Service not available", vec![0, 1]);
+    attempts(&mut queue, &by, &[(Step::Mail, busy.1, busy.2.clone())]);
+    attempts(&mut queue, &by, std::slice::from_ref(&busy));
+    attempts(&mut queue, &By { account: "other", ..by.clone() }, std::slice::from_ref(&busy));
+    attempts(&mut queue, &by, &[busy]);
+    let mixed = [(Step::Rcpt, "450 4.2.1 busy", vec![1]), (Step::FinalReply, "451 4.3.0 later", vec![0])];
+    attempts(&mut queue, &by, &mixed);
+    attempts(&mut queue, &by, &mixed);
+    let other = [(Step::Rcpt, "450 4.2.1 busy", vec![0]), mixed[1].clone()];
+    attempts(&mut queue, &by, &other);
+    let times: Vec<u32> = history(&mut queue, 1).iter().map(|one| one.times).collect();
+    assert_eq!(times, [100, 1, 1, 1, 1, 2, 3, 1]);
+}
+
+pub(crate) fn what_was_not_heard_is_no_history(new: &Factory) {
+    let mut queue = new();
+    queue.enqueue(&mail(1, &["a"]));
+    let claim = queue.claim(&By::default()).unwrap();
+    let unheard = Settlement { heard: vec![], ..settlement(vec![Outcome::Untried]) };
+    assert_eq!(queue.settle(&claim, &unheard), Settled::Written { waiting: 1, attempts: 0 });
+    assert_eq!(history(&mut queue, 1), []);
+    for number in 0..1200 {
+        let claim = queue.claim(&By::default()).unwrap();
+        let heard = vec![heard(Step::Greeting, &format!("421 {}", number % 2), vec![0])];
+        let _ = queue.settle(&claim, &Settlement { heard, ..settlement(vec![Outcome::Untried]) });
+        queue.pass(30);
+    }
+    let history = history(&mut queue, 1);
+    assert!(history.len() <= 1000, "it does not grow for ever: {}", history.len());
+    assert_eq!(history.last().map(|one| one.reply.as_str()), Some("421 1"), "the newest is kept");
+    assert_eq!(queue.list(None, 1, None)[0].attempts, 0, "a session that could not be had is no attempt");
 }
 
 pub(crate) fn stats_count_deliveries_by_state(new: &Factory) {

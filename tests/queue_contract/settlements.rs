@@ -2,7 +2,8 @@
 
 use mailsluice::ids::AccountName;
 use mailsluice::queue::record::Fate;
-use mailsluice::schedule::lane::{Cause, CauseKind, Lane, Slowed, Standing, Stop, Suspicion};
+use mailsluice::schedule::lane::{Cause, CauseKind, Lane, Standing, Stop, Suspicion};
+use mailsluice::schedule::pace::Slowed;
 use mailsluice::schedule::verdict::{Doubt, Outcome};
 
 use super::*;
@@ -152,7 +153,7 @@ pub(crate) fn what_was_put_off_can_be_hastened(new: &Factory) {
 pub(crate) fn lanes_stand_as_they_stood(new: &Factory) {
     let mut queue = new();
     let cause = Cause { kind: CauseKind::Login, sentence: "No.".into(), reply: Some("535 5.7.3 no".into()) };
-    let stop = Stop { since: queue.now, probe_at: Some(queue.now), cause, failed_probes: 2 };
+    let stop = Stop { since: queue.now, probe_at: Some(queue.now), cause, failed_probes: 2, hastened: Some(queue.now) };
     let lane = Lane {
         standing: Standing::Paused(stop),
         last_delivered: Some(queue.now),
@@ -160,6 +161,8 @@ pub(crate) fn lanes_stand_as_they_stood(new: &Factory) {
         last_probe: Some("shop".into()),
         resumed: Some(queue.now),
         slowed: Some(Slowed { eighths: 4, since: queue.now }),
+        narrowed: Some(Slowed { eighths: 2, since: queue.now }),
+        refused_logins: vec![queue.now],
     };
     queue.write(|store, _| store.set_lane(&"office".into(), &lane));
     queue.crash();

@@ -6,6 +6,7 @@
 mod checkpoint;
 mod claim;
 mod enqueue;
+mod history;
 mod ledger;
 mod operate;
 mod place;

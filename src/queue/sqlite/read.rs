@@ -5,11 +5,11 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::claim::{priority_of, stored_path};
-use super::{OpenError, broken, failed, open_file};
+use super::{OpenError, broken, failed, history, open_file};
 use crate::ids::MessageId;
 use crate::queue::QueueReader;
 use crate::queue::error::StoreError;
-use crate::queue::record::{Fate, ListRequest, Listed, Shown, ShownAttempt, ShownRecipient, Stats};
+use crate::queue::record::{Fate, ListRequest, Listed, Shown, ShownRecipient, Stats};
 use crate::time::Timestamp;
 
 /// A reading connection.
@@ -158,21 +158,8 @@ fn show(connection: &Connection, message: MessageId, now: Timestamp) -> rusqlite
             Ok(ShownRecipient { address: row.get(0)?, fate, attempts: row.get(2)?, reply: row.get(3)? })
         })?
         .collect::<rusqlite::Result<_>>()?;
-    let mut statement = connection.prepare_cached(
-        "SELECT at, account, host, sentence, reply FROM attempt WHERE delivery = ?1 ORDER BY rowid LIMIT 1000",
-    )?;
-    let history = statement
-        .query_map([delivery], |row| {
-            Ok(ShownAttempt {
-                ago_seconds: now.since(Timestamp::from_micros(row.get(0)?)).as_secs(),
-                account: row.get::<_, String>(1)?.into(),
-                host: row.get(2)?,
-                sentence: row.get(3)?,
-                reply: row.get(4)?,
-            })
-        })?
-        .collect::<rusqlite::Result<_>>()?;
-    Ok(Some(Shown { listed, address, message_id, received, route: route.into(), each, history }))
+    let history = history::read(connection, delivery, now)?;
+    Ok(Some(Shown { listed, address, message_id, received, route: route.into(), each, history, waits_for: Vec::new() }))
 }
 
 /// One pass without a sort: sorting a million rows would hold them in memory.

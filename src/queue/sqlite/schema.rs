@@ -3,10 +3,10 @@
 use rusqlite::Connection;
 
 /// The version of the tables, in `user_version`.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 /// Each brings the tables from the version of its index to the next.
-const MIGRATIONS: &[&str] = &[V1];
+const MIGRATIONS: &[&str] = &[V1, V2];
 
 /// Brings the tables to [`VERSION`]; the caller has made sure that they are not newer.
 pub(super) fn migrate(connection: &mut Connection, found: i64) -> rusqlite::Result<()> {
@@ -125,3 +125,64 @@ CREATE TABLE route_clock (
     since INTEGER                 -- when it was stopped; NULL: it runs
 ) WITHOUT ROWID;
 ";
+
+/// The history says to which step something was said and about whom, counts what was said several times in a row, and
+/// has the time by the wall clock. `at` is the last time; of older rows it is all that is known.
+const V2: &str = "
+ALTER TABLE attempt ADD COLUMN wall INTEGER NOT NULL DEFAULT 0;       -- the last time, by the wall clock
+ALTER TABLE attempt ADD COLUMN first INTEGER NOT NULL DEFAULT 0;      -- the first time, by the wall clock
+ALTER TABLE attempt ADD COLUMN times INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE attempt ADD COLUMN step TEXT NOT NULL DEFAULT '';         -- empty: none
+ALTER TABLE attempt ADD COLUMN recipients INTEGER NOT NULL DEFAULT 0; -- how many
+ALTER TABLE attempt ADD COLUMN named TEXT NOT NULL DEFAULT '[]';      -- the first few of them, as JSON
+UPDATE attempt SET wall = at, first = at;
+";
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Options, SqliteStore};
+    use super::*;
+    use crate::ids::MessageId;
+    use crate::queue::QueueReader;
+    use crate::time::Timestamp;
+
+    const AT: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    /// A queue as the first version left it: one message, tried once.
+    fn of_the_first_version(path: &std::path::Path) {
+        let connection = Connection::open(path).unwrap();
+        connection.execute_batch(V1).unwrap();
+        let at = AT.as_micros();
+        connection
+            .execute_batch(&format!(
+                "INSERT INTO message VALUES (1, {at}, {at}, 'shop', '192.0.2.1', 1, '', '1@example.com', 1, 0, x'2e');
+                 INSERT INTO delivery (id, message, route, priority, client, state, waiting, due, attempts, aged_from, stopped)
+                 VALUES (1, 1, 'default', 1, 'shop', 1, 1, {at}, 1, {at}, 0);
+                 INSERT INTO recipient (delivery, number, address, state, due, tried, reply)
+                 VALUES (1, 0, 'a@example.org', 0, {at}, 1, '451 4.3.0 later');
+                 INSERT INTO attempt VALUES (1, {at}, 'office', 'smtp.example.net', 'It was put off.', '451 4.3.0 later');
+                 PRAGMA user_version = 1;"
+            ))
+            .unwrap();
+    }
+
+    #[test]
+    fn a_queue_of_the_first_version_is_taken_on_with_its_history() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("queue.db");
+        of_the_first_version(&path);
+        let options = Options { path, max_bytes: u64::MAX, min_free: 0, ephemeral: true };
+        for _ in 0..2 {
+            let store = SqliteStore::open(options.clone()).unwrap();
+            let found: i64 = store.connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+            assert_eq!(found, VERSION);
+            let now = AT.after(std::time::Duration::from_secs(60));
+            let shown = store.reader().unwrap().show(MessageId(1), now).unwrap().unwrap();
+            let [attempt] = &shown.history[..] else { panic!("{:?}", shown.history) };
+            let said = (attempt.ago_seconds, attempt.reply.as_str(), attempt.sentence.as_str());
+            assert_eq!(said, (60, "451 4.3.0 later", "It was put off."));
+            assert_eq!((attempt.time.clone(), &attempt.first, attempt.times), (AT.to_string(), &attempt.time, 1));
+            assert_eq!((&attempt.step, attempt.recipients, attempt.to.len()), (&None, 0, 0), "nobody wrote it down");
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use rusqlite::OptionalExtension;
 
 use super::claim::stored_address;
-use super::{LoginKey, SqliteStore, micros};
+use super::{LoginKey, SqliteStore, history, micros};
 use crate::ids::{AccountName, DeliveryId, MessageId};
 use crate::queue::record::{Claim, Reclaimed, Settled, Settlement};
 use crate::schedule::verdict::{Charge, Outcome};
@@ -44,32 +44,12 @@ pub(super) fn settle(
             doubt.map(|doubt| doubt.refusal.as_str()),
             doubt.map(|doubt| doubt.account.as_str()),
         ))?;
-    if settlement.in_history {
-        note_attempt(store, claim, settlement, now)?;
-    }
+    history::note(store, claim, settlement, now)?;
     if settlement.wakes_doubted {
         wake_doubted(store, now)?;
     }
     let waiting = stand(store, claim.delivery, claim.message, now)?;
     Ok(Settled::Written { waiting, attempts: claim.attempts + tried })
-}
-
-fn note_attempt(store: &SqliteStore, claim: &Claim, settlement: &Settlement, now: Timestamp) -> rusqlite::Result<()> {
-    let reply = settlement.outcomes.first().map_or("", |(_, reply)| reply);
-    store
-        .connection
-        .prepare_cached(
-            "INSERT INTO attempt (delivery, at, account, host, sentence, reply) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )?
-        .execute((
-            claim.delivery.0,
-            now.as_micros(),
-            claim.account.as_str(),
-            &settlement.host,
-            &settlement.sentence,
-            reply,
-        ))?;
-    Ok(())
 }
 
 fn write_outcome(

@@ -130,7 +130,9 @@ async fn a_user_gets_tokens_by_a_device_code_and_goes_on_by_refresh_tokens() {
     config.tokens.code_interval = Duration::ZERO;
     let sandbox = start(config).await;
     let (url, device_url) = (sandbox.token_url(), sandbox.device_url());
-    assert_denied(&post(&device_url, &[ID, DEFAULT]).await, 400, "invalid_scope", 70_011);
+    for scope in [DEFAULT.1, "offline_access", "https://outlook.office.com/SMTP.Send", ""] {
+        assert_denied(&post(&device_url, &[ID, ("scope", scope)]).await, 400, "invalid_scope", 70_011);
+    }
     let code = post(&device_url, &[ID, SEND]).await.body;
     let poll = [DEVICE, ID, ("device_code", code["device_code"].as_str().unwrap())];
     assert_denied(&post(&url, &poll).await, 400, "authorization_pending", 70_016);

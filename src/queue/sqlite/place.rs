@@ -32,7 +32,7 @@ impl Machine {
 #[derive(Debug)]
 pub(super) struct Place {
     database: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Place {
@@ -70,7 +70,7 @@ impl Place {
         }
         // Who holds it, for the message of the one who cannot have it; the lock itself does not rest on it.
         let _ = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id()));
-        Ok(Self { database: database.to_owned(), _lock: lock })
+        Ok(Self { database: database.to_owned(), lock })
     }
 
     /// Octets that this process may still write to the file system; none where it does not say.
@@ -103,6 +103,14 @@ impl Place {
     /// Octets of the write-ahead log's file.
     pub(super) fn log_bytes(&self) -> u64 {
         beside(&self.database, "wal").metadata().map_or(0, |metadata| metadata.len())
+    }
+}
+
+impl Drop for Place {
+    /// Closing would not do: a program that is just being started has the file open too, until it is loaded, and the lock
+    /// lives as long (flock(2)).
+    fn drop(&mut self) {
+        let _ = flock(&self.lock, FlockOperation::Unlock);
     }
 }
 
@@ -177,3 +185,21 @@ fn forgetful(magic: u64) -> Option<&'static str> {
 
 /// Enough for the claims and settlements of some thousand messages.
 const BALLAST: u64 = 4 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_free_once_it_is_left_whoever_else_has_its_files_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("queue.db");
+        let place = Place::take(&database, true).unwrap();
+        // What a program that is being started has until it is loaded.
+        let inherited = place.lock.try_clone().unwrap();
+        assert!(matches!(Place::take(&database, true), Err(OpenError::Locked { pid: Some(_), .. })));
+        drop(place);
+        assert!(Place::take(&database, true).is_ok());
+        drop(inherited);
+    }
+}

@@ -410,7 +410,8 @@ async fn no_secret_is_ever_printed() {
         for (held, outcome) in [(secret, "delivered"), ("Another-Horse_entirely.wrong:43", "paused")] {
             let profile = Profile { mechanisms: vec![mechanism], ..Profile::default() };
             let config = SandboxConfig { profile, password: held.into(), ..mailbox() };
-            let upstream = Upstream::start(config, WITHOUT_RATES).await;
+            let allowed = format!("mechanisms = [\"{mechanism}\"]\n{WITHOUT_RATES}");
+            let upstream = Upstream::start(config, &allowed).await;
             fs::write(upstream.site.path().join("password"), secret).unwrap();
             let complaints = upstream.site.path().join("stderr");
             let daemon = upstream.site.serve_with(|command| {

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::ids::AccountName;
 use crate::observe::Observer;
 use crate::queue::{Queue, QueueStore, StoreError, Urgency};
-use crate::schedule::lane::{Change, Lane};
+use crate::schedule::lane::{CauseKind, Change, Lane};
 use crate::time::Timestamp;
 use crate::tokens::Logins;
 
@@ -25,7 +25,7 @@ pub async fn watch(
 ) {
     let names: Vec<AccountName> = config.borrow().account_names().cloned().collect();
     // A queue that has failed ends the daemon elsewhere.
-    let _ = hasten(&queue, names, Lane::take_up, &wake).await;
+    let _ = hasten(&queue, names, Lane::restarted, &wake).await;
     let mut tick = tokio::time::interval(LOOKED_EVERY);
     loop {
         tick.tick().await;
@@ -40,18 +40,18 @@ pub async fn watch(
     }
 }
 
-/// Lets the lanes of these accounts probe at once, and what stepped aside for them go.
+/// Lets those of the lanes that are paused for their login probe at once, and what stepped aside for them go.
 async fn hasten(
     queue: &Queue,
     accounts: Vec<AccountName>,
-    hastened: fn(&mut Lane, Timestamp) -> Change,
+    how: fn(&mut Lane, Timestamp) -> Change,
     wake: &Notify,
 ) -> Result<(), StoreError> {
     let probing = move |store: &mut dyn QueueStore, now| {
         let mut any = false;
         for account in &accounts {
             let mut lane = store.lane(account)?;
-            if hastened(&mut lane, now) == Change::Hastened {
+            if waits_for_login(&lane) && how(&mut lane, now) == Change::Hastened {
                 store.set_lane(account, &lane)?;
                 any = true;
             }
@@ -65,6 +65,12 @@ async fn hasten(
     while queue.write(Urgency::Work, |store, now| store.hasten(SLICE, now)).await? == SLICE {}
     wake.notify_one();
     Ok(())
+}
+
+/// Whether it is for its login, or for a secret that cannot be read, that the lane is stopped.
+fn waits_for_login(lane: &Lane) -> bool {
+    lane.stop()
+        .is_some_and(|stop| matches!(stop.cause.kind, CauseKind::Login | CauseKind::LoginLater | CauseKind::Connect))
 }
 
 const LOOKED_EVERY: Duration = Duration::from_secs(2);

@@ -216,15 +216,14 @@ impl Lane {
         Change::Hastened
     }
 
-    /// A new process may have other secrets than the last one, whose login was refused: the probe is due at once, as far as
-    /// the budget of logins allows. A daemon that is started again and again does not hammer.
-    pub fn take_up(&mut self, now: Timestamp) -> Change {
-        let soon = self.within_budget(now);
-        let (Standing::Resting(stop) | Standing::Paused(stop)) = &mut self.standing else { return Change::None };
-        let of_login = matches!(stop.cause.kind, CauseKind::Login | CauseKind::LoginLater);
-        match stop.probe_at.filter(|_| of_login) {
-            Some(at) if soon < at => {
-                stop.probe_at = Some(soon);
+    /// A new process has begun, which may have other secrets: those from systemd or the environment change with it. The
+    /// probe is due at once, but what was refused before still counts: a process that dies again and again must not lock
+    /// the account.
+    pub fn restarted(&mut self, now: Timestamp) -> Change {
+        let due = self.within_budget(now);
+        match &mut self.standing {
+            Standing::Resting(stop) | Standing::Paused(stop) if stop.probe_at.is_some_and(|at| at > due) => {
+                stop.probe_at = Some(due);
                 Change::Hastened
             }
             _ => Change::None,

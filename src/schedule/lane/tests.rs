@@ -69,17 +69,20 @@ fn a_changed_secret_is_tried_at_once() {
 }
 
 #[test]
-fn a_daemon_that_is_started_again_and_again_does_not_hammer_on_a_login() {
+fn a_restart_probes_at_once_within_the_budget() {
     let mut lane = Lane::default();
-    for secs in 0..10 {
-        lane.note(Event::Stopped(cause(CauseKind::Login)), at(secs), at(secs));
-        let hastened = lane.take_up(at(secs + 1));
-        assert_eq!(hastened, if secs < 9 { Change::Hastened } else { Change::None }, "{secs}");
+    assert_eq!(lane.restarted(at(0)), Change::None);
+    for begun in (0..90).step_by(10) {
+        lane.note(Event::Stopped(cause(CauseKind::Login)), at(begun), at(begun));
+        assert!(probe_secs(&lane) > begun + 5);
+        assert_eq!((lane.restarted(at(begun + 5)), probe_secs(&lane)), (Change::Hastened, begun + 5));
     }
-    assert!(probe_secs(&lane) >= 3600, "{}", probe_secs(&lane));
-    let mut account = Lane::default();
-    account.note(Event::Stopped(cause(CauseKind::Account)), at(0), at(0));
-    assert_eq!(account.take_up(at(1)), Change::None, "another secret does not mend an account");
+    lane.note(Event::Stopped(cause(CauseKind::Login)), at(90), at(90));
+    assert_eq!(lane.restarted(at(95)), Change::None);
+    assert!(probe_secs(&lane) >= 3600, "an hour after the first of ten");
+    assert_eq!(lane.refused_logins.len(), 10);
+    lane.pause(at(100));
+    assert_eq!(lane.restarted(at(101)), Change::None, "an operator's pause stands");
 }
 
 #[test]

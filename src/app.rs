@@ -1,6 +1,6 @@
 //! Builds every part from the configuration, starts it, and stops it in order.
 //!
-//! Start: queue, listeners, control socket, dispatcher; then readiness is told. Stop: listeners, sessions and transactions
+//! Start: queue, listeners, control socket, dispatcher, notifier; then readiness is told. Stop: listeners, sessions and transactions
 //! under way (for [`GRACE`] at most), then the queue.
 
 use std::net::SocketAddr;
@@ -26,13 +26,13 @@ use crate::deliver::dispatcher::Dispatcher;
 use crate::deliver::mended;
 use crate::ids::{AccountName, MessageId};
 use crate::intake::Intake;
+use crate::notify::Notifier;
 use crate::observe::Observer;
 use crate::observe::fate::{Next, Uncertain};
 use crate::queue::record::Reclaimed;
 use crate::queue::sqlite::{Machine, Options, SqliteStore};
-use crate::queue::{OpenError, Queue, QueueReader, QueueStore, StoreError, Urgency, tend_clock};
+use crate::queue::{OpenError, Queue, QueueReader, QueueStore, StoreError, Urgency, tend_clocks};
 use crate::receive::{BindError, Listener};
-use crate::route;
 use crate::schedule::cap::horizon;
 use crate::time::{Clock, MonotonicClock, wall_clock};
 use crate::tokens::{Logins, keeper};
@@ -165,9 +165,7 @@ impl App {
 
         warn_of_clock(&observer, clock.as_ref());
         let accounts: Vec<AccountName> = config.borrow().account_names().cloned().collect();
-        queue
-            .write(Urgency::Work, move |store, now| tend_clock(store, &route::DEFAULT.into(), accounts.iter(), now))
-            .await?;
+        queue.write(Urgency::Work, move |store, now| tend_clocks(store, accounts.iter(), now)).await?;
         let logins = Arc::new(Logins::beside(&config.borrow().queue.path, Arc::clone(&clock), Arc::clone(&observer)));
         let dispatcher = Dispatcher::new(
             queue.clone(),
@@ -193,6 +191,9 @@ impl App {
         let [keeping, watching] = tend_logins(&logins, &queue, &observer, &config, &wake);
         let (stop_dispatcher, stopping) = watch::channel(false);
         let mut dispatcher = tokio::spawn(dispatcher.run(stopping, GRACE));
+        let notifier =
+            Notifier::new(queue.clone(), Arc::clone(&observer), Arc::clone(&intake), config.subscribe()).await?;
+        let notifier = tokio::spawn(notifier.run(stop_dispatcher.subscribe()));
         let mut listeners = Listeners::new(intake, Arc::clone(&observer), clock);
         bound.into_iter().for_each(|(settings, listener)| listeners.start(&config.borrow(), &settings, listener));
         let waiting = queue.read(|reader, now| reader.stats(now)).await?;
@@ -222,7 +223,7 @@ impl App {
         };
         tell_service_manager(&[NotifyState::Stopping]);
         let grace = if failure.is_some() { Duration::ZERO } else { GRACE };
-        Underway { listeners, stop_dispatcher, dispatcher, keeping, logins, control }.end(grace).await;
+        Underway { listeners, stop_dispatcher, dispatcher, notifier, keeping, logins, control }.end(grace).await;
         [housekeeping, watching].iter().for_each(JoinHandle::abort);
         failure.map_or(Ok(()), |failure| Err(failure.into()))
     }
@@ -233,6 +234,7 @@ struct Underway {
     listeners: Listeners,
     stop_dispatcher: watch::Sender<bool>,
     dispatcher: JoinHandle<Result<(), StoreError>>,
+    notifier: JoinHandle<()>,
     keeping: JoinHandle<()>,
     logins: Arc<Logins>,
     control: JoinHandle<()>,
@@ -241,7 +243,7 @@ struct Underway {
 impl Underway {
     /// Sessions and transactions first, then commands.
     async fn end(self, grace: Duration) {
-        let Self { mut listeners, stop_dispatcher, dispatcher, keeping, logins, control } = self;
+        let Self { mut listeners, stop_dispatcher, dispatcher, notifier, keeping, logins, control } = self;
         listeners.stop(grace);
         stop_dispatcher.send_replace(true);
         keeping.abort();
@@ -251,6 +253,7 @@ impl Underway {
                 let _ = dispatcher.await;
             }
             let _ = tokio::time::timeout(LAST_TOKEN, logins.tokens().at_rest()).await;
+            let _ = notifier.await;
         };
         let _ = tokio::time::timeout(grace + PARTING, ended).await;
         control.abort();

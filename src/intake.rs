@@ -1,13 +1,13 @@
 //! The one door into the queue: stamps a message, adds what is missing, routes it and stores it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use tokio::sync::{Notify, watch};
 
 use crate::config::Config;
-use crate::ids::{ClientName, MessageId};
+use crate::ids::{ClientName, MessageId, RouteName};
 use crate::message::header::HeaderBlock;
 use crate::message::sender::judge;
 use crate::message::submission::{Additions, Prepared, prepare};
@@ -15,7 +15,7 @@ use crate::message::trace::{Hop, MAX_RECEIVED, received_count};
 use crate::observe::Observer;
 use crate::observe::fate::Accepted;
 use crate::queue::record::NewMessage;
-use crate::queue::{Queue, StoreError, Urgency};
+use crate::queue::{Queue, QueueStore, StoreError, Urgency};
 use crate::route::{self, Priority};
 use crate::session::Refusal;
 use crate::smtp::Envelope;
@@ -43,6 +43,21 @@ pub struct Submission {
     pub size: u64,
 }
 
+/// Mail of the relay itself: an alarm or a report. `Date:`, `Message-ID:` and the trace are added.
+#[derive(Debug)]
+pub struct OwnMail {
+    /// What the relay calls itself.
+    pub hostname: String,
+    /// In which class.
+    pub priority: Priority,
+    /// By which route.
+    pub route: RouteName,
+    /// From an account's own address to whom it is for.
+    pub envelope: Envelope,
+    /// Header and body.
+    pub content: Vec<u8>,
+}
+
 /// How a message came, for its `Received:` field (RFC 5321 §4.4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
@@ -52,7 +67,7 @@ pub struct Trace {
     pub hostname: String,
     /// What it said at HELO or EHLO; empty where it said nothing.
     pub helo: String,
-    /// `SMTP`, `ESMTP` or `UTF8SMTP` (RFC 3848, RFC 6531 §4.3).
+    /// `SMTP`, `ESMTP` or `UTF8SMTP` (RFC 3848, RFC 6531 §4.3); `local` for mail of the relay itself.
     pub protocol: &'static str,
 }
 
@@ -119,21 +134,7 @@ impl Intake {
             return Err(Refusal::TooManyHops);
         }
         refuse_sender(&config, &submission)?;
-        let received = wall_clock();
-        let prepared = stamp(&submission, &header_date(received));
-        let stored = NewMessage {
-            id: submission.id,
-            client: submission.client.clone(),
-            address: submission.trace.address.to_string(),
-            priority: submission.priority,
-            envelope: submission.envelope.clone(),
-            route: route::DEFAULT.into(),
-            header_id: prepared.message_id.clone(),
-            received,
-            size: submission.size - submission.head.len() as u64 + prepared.head.len() as u64,
-            head: prepared.head,
-            chunks: submission.chunks,
-        };
+        let (stored, prepared) = stored(&submission, route::DEFAULT.into());
         let size = stored.size;
         let enqueued = self
             .queue
@@ -143,6 +144,38 @@ impl Intake {
             })
             .await;
         self.noted(enqueued)?;
+        self.tell(&submission, &prepared, size);
+        Ok(submission.id)
+    }
+
+    /// Stores mail of the relay itself, and does `also` in the same transaction.
+    ///
+    /// # Errors
+    /// Where there is no room, or the store has failed.
+    pub async fn post(
+        &self,
+        mail: OwnMail,
+        mut also: impl FnMut(&mut dyn QueueStore, MessageId) -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<MessageId, StoreError> {
+        let OwnMail { hostname, priority, route, envelope, content } = mail;
+        let trace = Trace { address: Ipv4Addr::LOCALHOST.into(), helo: hostname.clone(), hostname, protocol: "local" };
+        let (size, client) = (content.len() as u64, ClientName::from(route::OWN));
+        let id = self.next_id();
+        let submission = Submission { id, client, priority, trace, envelope, head: content, chunks: 0, size };
+        let (stored, prepared) = stored(&submission, route);
+        let size = stored.size;
+        self.queue
+            .write(Urgency::Intake, move |store, now| {
+                store.room_for(stored.head.len() as u64)?;
+                store.enqueue(&stored, now)?;
+                also(store, id)
+            })
+            .await?;
+        self.tell(&submission, &prepared, size);
+        Ok(id)
+    }
+
+    fn tell(&self, submission: &Submission, prepared: &Prepared, size: u64) {
         self.observer.accepted(&Accepted {
             id: submission.id,
             client: &submission.client,
@@ -154,19 +187,21 @@ impl Intake {
             repairs: &repairs(&prepared.added, &prepared.removed),
         });
         self.wake.notify_one();
-        Ok(submission.id)
     }
 
     fn noted<T>(&self, result: Result<T, StoreError>) -> Result<T, Refusal> {
         match result {
             Ok(value) => {
-                self.full.store(false, Ordering::Relaxed);
+                if self.full.swap(false, Ordering::Relaxed) {
+                    self.observer.alarm_ended("queue_full", "");
+                }
                 Ok(value)
             }
             Err(StoreError::Full(full)) => {
                 if !self.full.swap(true, Ordering::Relaxed) {
-                    self.observer.alarm(
+                    self.observer.alarm_begun(
                         "queue_full",
+                        "",
                         &format!("clients are refused with 452 and their mail may be lost: {full}; free room or raise the limit"),
                     );
                 }
@@ -175,6 +210,27 @@ impl Intake {
             Err(StoreError::Failed(_) | StoreError::Closed) => Err(Refusal::Unavailable),
         }
     }
+}
+
+/// A message as it is to be stored: stamped, with what was missing.
+fn stored(submission: &Submission, route: RouteName) -> (NewMessage, Prepared) {
+    let received = wall_clock();
+    let mut prepared = stamp(submission, &header_date(received));
+    let head = std::mem::take(&mut prepared.head);
+    let stored = NewMessage {
+        id: submission.id,
+        client: submission.client.clone(),
+        address: submission.trace.address.to_string(),
+        priority: submission.priority,
+        envelope: submission.envelope.clone(),
+        route,
+        header_id: prepared.message_id.clone(),
+        received,
+        size: submission.size - submission.head.len() as u64 + head.len() as u64,
+        head,
+        chunks: submission.chunks,
+    };
+    (stored, prepared)
 }
 
 /// Mail that no account would send is refused while its sender still listens.
@@ -270,7 +326,14 @@ mod tests {
             chunks: 0,
             size: 0,
         };
-        let config = |accounts| Config { queue: QueueConfig::default(), listeners: vec![], clients: vec![], accounts };
+        let config = |accounts| Config {
+            queue: QueueConfig::default(),
+            listeners: vec![],
+            clients: vec![],
+            accounts,
+            alarms: Default::default(),
+            reports: Default::default(),
+        };
         let refused = SenderRefused::Header { field: SenderField::From, text: "jane@x.org".into() };
         let allowed = vec!["webmaster@example.com".parse().unwrap()];
         assert_eq!(

@@ -1,6 +1,7 @@
 //! Pacing and fairness in virtual time: no cap is exceeded in any window, none is left unused, nobody is starved, and
 //! nothing is lost, whatever the provider answers, the process suffers and the wall clock shows.
 
+mod detour;
 mod manners;
 mod probes;
 mod simulation;

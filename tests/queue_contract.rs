@@ -43,6 +43,7 @@ holds_for! { sqlite:
         history_and_failed_messages_are_kept_for_thirty_days
         there_is_room_for_max_bytes_of_live_mail
         the_time_of_the_newest_commit_never_runs_backwards
+        what_is_kept_by_name_is_there_after_a_crash
     }
     claims {
         a_delivery_is_claimed_by_one_at_a_time
@@ -68,6 +69,8 @@ holds_for! { sqlite:
         doubted_deliveries_wake_when_the_lane_delivers
         what_was_put_off_can_be_hastened
         lanes_stand_as_they_stood
+        what_has_failed_is_due_for_a_report_until_somebody_is_told
+        what_an_operator_decides_is_not_reported
     }
     ages {
         stopped_time_does_not_age

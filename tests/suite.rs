@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests time real processes by the clock on the wall")]
 
 mod account_test;
+mod alarms;
 mod architecture;
 mod clients;
 mod clock;
@@ -22,6 +23,7 @@ mod queue_room;
 mod queue_sqlite;
 mod quickstart;
 mod receive;
+mod reports;
 mod session_scripts;
 mod setup;
 mod support;

@@ -111,12 +111,13 @@ pub(super) fn reload(
         Ok(fresh) => {
             config.send_replace(Arc::new(fresh));
             let said = format!("{} was read again and counts from now on", file.display());
+            observer.alarm_ended("bad_configuration", "");
             observer.reloaded(&said);
             Ok(said)
         }
         Err(errors) => {
             let said = format!("the configuration stays as it was: {errors}");
-            observer.alarm("bad_configuration", &said);
+            observer.alarm_begun("bad_configuration", "", &said);
             Err(said)
         }
     };

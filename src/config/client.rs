@@ -5,7 +5,7 @@ use ipnet::IpNet;
 use super::problem::Report;
 use super::table::{At, Emptiness, Table};
 use super::{unique_name, value};
-use crate::route::{Client, Priority};
+use crate::route::{self, Client, Priority};
 
 pub(super) const KEYS: &[&str] = &["name", "networks", "priority"];
 
@@ -16,6 +16,10 @@ pub(super) fn read(document: &Table<'_>, report: &mut Report<'_>) -> Vec<Client>
     let mut clients = Vec::new();
     for table in document.tables(report, "client", KEYS, Emptiness::Allowed) {
         let name = unique_name(&table, report, &mut names);
+        if name.as_deref() == Some(route::OWN) {
+            let wanted = "another name: under this one the relay itself sends";
+            report.add(table.line_of(report, "name"), "client.name", format!("{:?}", route::OWN), wanted);
+        }
         let own = own_networks(&table, report, &mut networks);
         let words = [Priority::High, Priority::Normal, Priority::Low].map(|priority| (priority.as_str(), priority));
         let priority = table.read_or(report, "priority", Priority::Normal, |v| value::word(v, &words));

@@ -9,7 +9,7 @@ use toml::de::DeTable;
 
 use super::problem::{ConfigErrors, Problem, Report};
 use super::table::{self, Table};
-use super::{AccountConfig, Config, QueueConfig, account, client, listener, queue, value};
+use super::{AccountConfig, Config, QueueConfig, account, alarms, client, listener, queue, reports, value};
 
 /// What a configuration means beside its text.
 #[derive(Clone, Debug)]
@@ -116,7 +116,10 @@ fn read(document: &Table<'_>, report: &mut Report<'_>, around: &Surroundings) ->
             listener.max_message_size = listener.max_message_size.min(carried);
         }
     }
-    Config { queue, listeners, clients, accounts }
+    let alarms = alarms::read(document, report, around);
+    let reports = reports::read(document, report);
+    reports::check_senders(document, report, &accounts, &alarms, &reports);
+    Config { queue, listeners, clients, accounts, alarms, reports }
 }
 
 /// The largest content that every account carries, since the first open one has to, with room for what is added to it on
@@ -137,7 +140,7 @@ fn whole(file: &str, found: impl Into<String>, wanted: impl Into<String>) -> Con
 }
 
 /// The known keys of the document.
-pub(super) const KEYS: &[&str] = &["queue", "listener", "client", "account"];
+pub(super) const KEYS: &[&str] = &["queue", "listener", "client", "account", "alarms", "reports"];
 /// Octets that intake and repairs may add to a message.
 const REPAIRS: u64 = 64 << 10;
 const MAX_OCTETS: u64 = 1 << 20;

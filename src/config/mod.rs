@@ -14,6 +14,7 @@ use crate::message::sender::SenderRule;
 use crate::provider::presets::Keep;
 use crate::provider::{Caps, Mechanism, Provider};
 use crate::route::Client;
+use crate::smtp::Address;
 use crate::time::Timestamp;
 use problem::Report;
 use secret::Secret;
@@ -21,11 +22,13 @@ use table::{At, Table};
 
 pub use crate::provider::presets::TlsMode;
 pub use crate::schedule::verdict::OnUncertain;
+pub use alarms::Webhook;
 pub use file::{Surroundings, queue_path};
 pub use problem::{ConfigErrors, Problem};
 
 mod account;
 mod agreement;
+mod alarms;
 pub mod certificate;
 mod client;
 mod file;
@@ -35,6 +38,7 @@ mod login;
 mod oauth;
 mod problem;
 mod queue;
+mod reports;
 pub mod secret;
 mod table;
 mod value;
@@ -50,6 +54,32 @@ pub struct Config {
     pub clients: Vec<Client>,
     /// `[[account]]`, at least one: the accounts of the one route, the preferred first.
     pub accounts: Vec<AccountConfig>,
+    /// `[alarms]`.
+    pub alarms: AlarmsConfig,
+    /// `[reports]`.
+    pub reports: ReportsConfig,
+}
+
+/// `[alarms]`: whom to tell of trouble beside the log, and from when on it is trouble.
+#[derive(Clone, Debug)]
+pub struct AlarmsConfig {
+    /// Where alarms are posted to.
+    pub webhook: Option<Webhook>,
+    /// Who gets them by mail.
+    pub to: Vec<Address>,
+    /// How much of a cap of an hour or more may be used before its account is said to be nearly spent.
+    pub quota_percent: u32,
+    /// How long a message may wait.
+    pub queue_age: Duration,
+    /// How long it must have been over before that is told.
+    pub calm: Duration,
+}
+
+/// `[reports]`: whom to tell of messages that have failed for good.
+#[derive(Clone, Debug, Default)]
+pub struct ReportsConfig {
+    /// Who gets the reports; nobody: none are written.
+    pub to: Vec<Address>,
 }
 
 /// `[queue]`: where mail waits, and how much of it.
@@ -257,7 +287,7 @@ mod tests;
 
 impl Config {
     /// The names of the accounts, the preferred first.
-    pub fn account_names(&self) -> impl Iterator<Item = &AccountName> {
+    pub fn account_names(&self) -> impl Iterator<Item = &AccountName> + Clone {
         self.accounts.iter().map(|account| &account.name)
     }
 

@@ -13,7 +13,7 @@ use crate::provider::Cap;
 #[test]
 fn every_good_file_loads() {
     let files = files("good");
-    assert_eq!(files.len(), 9);
+    assert_eq!(files.len(), 10);
     for (name, text) in files {
         if let Err(errors) = parse(&text, &name) {
             panic!("{errors}");
@@ -25,7 +25,7 @@ fn every_good_file_loads() {
 #[test]
 fn every_bad_file_is_told_everything_that_is_wrong() {
     let files = files("bad");
-    assert_eq!(files.len(), 20);
+    assert_eq!(files.len(), 22);
     for (name, text) in files {
         let wanted: Vec<String> = text
             .lines()
@@ -95,7 +95,7 @@ fn the_reference_states_the_defaults() {
         }
     }
     let default = parse_shipped(&bare).unwrap_or_else(|errors| panic!("{errors}\n{bare}"));
-    assert_eq!(left_out, 82, "{bare}");
+    assert_eq!(left_out, 85, "{bare}");
     assert_eq!(format!("{stated:#?}"), format!("{default:#?}"));
 }
 
@@ -107,6 +107,8 @@ fn the_reference_explains_every_key() {
         ("[[listener]]", listener::KEYS),
         ("[[client]]", client::KEYS),
         ("[[account]]", account::KEYS),
+        ("[alarms]", alarms::KEYS),
+        ("[reports]", reports::KEYS),
         ("[account.oauth]", oauth::KEYS),
         ("[account.caps]", account::CAPS_KEYS),
         ("[account.connection]", account::CONNECTION_KEYS),
@@ -129,6 +131,20 @@ fn the_reference_explains_every_key() {
     }
     let tables: Vec<&str> = known.iter().map(|(section, _)| section.trim_matches(['[', ']'])).collect();
     assert!(file::KEYS.iter().all(|key| tables.contains(key)));
+}
+
+#[test]
+fn alarms_and_reports_are_read() {
+    let text = fs::read_to_string(data().join("good/alarms.toml")).unwrap();
+    let config = parse(&text, "alarms.toml").unwrap_or_else(|errors| panic!("{errors}"));
+    let AlarmsConfig { webhook: Some(Webhook::Written(_)), to, quota_percent: 95, queue_age, calm } = &config.alarms
+    else {
+        panic!("{:?}", config.alarms)
+    };
+    assert_eq!(to.iter().map(|to| to.as_str()).collect::<Vec<_>>(), ["ops@example.com", "jane@example.org"]);
+    assert_eq!((queue_age.as_secs(), calm.as_secs()), (7200, 300));
+    assert_eq!(config.reports.to.iter().map(|to| to.as_str()).collect::<Vec<_>>(), ["ops@example.com"]);
+    assert!(!format!("{config:?}").contains("hooks.example.com"), "the address of a webhook is a secret");
 }
 
 /// The account of this name in a good file.

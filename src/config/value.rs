@@ -12,6 +12,7 @@ use toml::de::DeValue;
 use super::problem::Report;
 use super::table::Wanted;
 use crate::provider::{Cap, caps::Counted};
+use crate::smtp::Address;
 use crate::time::{Timestamp, day_begins};
 
 /// A whole number within bounds.
@@ -136,10 +137,27 @@ pub(super) fn date(value: &DeValue<'_>) -> Result<Timestamp, Wanted> {
     day.ok_or_else(|| "a date without quotes, such as 2027-03-01".into())
 }
 
+/// The address of a mailbox.
+pub(super) fn mailbox(value: &DeValue<'_>) -> Result<Address, Wanted> {
+    parsed(value, "an address such as \"ops@example.com\"")
+}
+
+/// A part of a hundred: `"80%"`.
+pub(super) fn percent(value: &DeValue<'_>) -> Result<u32, Wanted> {
+    let number = value.as_str().and_then(|text| digits(text.trim().strip_suffix('%')?.trim_end()));
+    let number = number.and_then(|number| u32::try_from(number).ok()).filter(|number| (1..=100).contains(number));
+    number.ok_or_else(|| "a percentage from \"1%\" to \"100%\"".into())
+}
+
 /// An address on the web: https, or http to this machine alone.
 pub(super) fn web_address(value: &DeValue<'_>) -> Result<String, Wanted> {
     let text = value.as_str().unwrap_or_default();
-    let fits = oauth2::url::Url::parse(text).is_ok_and(|url| {
+    if is_web_address(text) { Ok(text.into()) } else { Err(WEB_ADDRESS.into()) }
+}
+
+/// What [`web_address`] accepts.
+pub(super) fn is_web_address(text: &str) -> bool {
+    oauth2::url::Url::parse(text).is_ok_and(|url| {
         let local = match url.host() {
             Some(oauth2::url::Host::Domain(name)) => name == "localhost",
             Some(oauth2::url::Host::Ipv4(address)) => address.is_loopback(),
@@ -148,12 +166,7 @@ pub(super) fn web_address(value: &DeValue<'_>) -> Result<String, Wanted> {
         };
         let open = url.username().is_empty() && url.password().is_none();
         open && url.has_host() && (url.scheme() == "https" || url.scheme() == "http" && local)
-    });
-    if fits {
-        Ok(text.into())
-    } else {
-        Err("an address that begins with https:// (http:// to this machine only)".into())
-    }
+    })
 }
 
 /// Certificates are read again when they are used; a file that could never serve is told at once.
@@ -243,6 +256,7 @@ fn digits(text: &str) -> Option<u64> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
+pub(super) const WEB_ADDRESS: &str = "an address that begins with https:// (http:// to this machine only)";
 const OWN_NAME: &str = "a host name, such as \"relay.example.com\"";
 const MAX_RATE_COUNT: u32 = 10_000_000;
 const MAX_RATE_WINDOW: Duration = Duration::from_secs(31 * 86_400);

@@ -13,8 +13,8 @@ use crate::intake::Intake;
 use crate::observe::Observer;
 use crate::observe::fate::Touched;
 use crate::queue::record::{Fate, Operated, Operation, Shown, WaitsFor};
-use crate::queue::{Queue, QueueStore, StoreError, Urgency, tend_clock};
-use crate::route::{self, Priority};
+use crate::queue::{Queue, QueueStore, StoreError, Urgency, tend_clocks};
+use crate::route::Priority;
 use crate::schedule::cap::{Allowance, Ledger, limit};
 use crate::schedule::lane::Change;
 use crate::schedule::trial::Trial;
@@ -135,7 +135,7 @@ impl Desk {
             let mut lane = store.lane(&name)?;
             let change = lane.resume(now);
             store.set_lane(&name, &lane)?;
-            tend_clock(store, &route::DEFAULT.into(), settings.account_names(), now)?;
+            tend_clocks(store, settings.account_names(), now)?;
             Ok(change)
         });
         if change.await? == Change::Resumed {
@@ -157,7 +157,7 @@ impl Desk {
                 let mut lane = store.lane(&name)?;
                 lane.pause(now);
                 store.set_lane(&name, &lane)?;
-                tend_clock(store, &route::DEFAULT.into(), config.account_names(), now)?;
+                tend_clocks(store, config.account_names(), now)?;
                 Ok(lane)
             })
             .await?;

@@ -145,15 +145,16 @@ impl Dispatcher {
             Ok(round) => round,
             Err(StoreError::Full(full)) => {
                 if !std::mem::replace(&mut self.full, true) {
-                    self.shared
-                        .observer
-                        .alarm("disk_full", &format!("{full}: nothing can be sent until there is room"));
+                    let sentence = format!("{full}: nothing can be sent until there is room");
+                    self.shared.observer.alarm_begun("disk_full", "claims", &sentence);
                 }
                 return Ok(WITHOUT_ROOM);
             }
             Err(error) => return Err(error),
         };
-        self.full = false;
+        if std::mem::take(&mut self.full) {
+            self.shared.observer.alarm_ended("disk_full", "claims");
+        }
         let missed = claims.len() < plan.claims.len();
         self.note_caps(&plan);
         self.fairness = plan.fairness;

@@ -7,12 +7,12 @@ use crate::ids::RouteName;
 use crate::provider::Provider;
 use crate::provider::refusal::Parties;
 use crate::queue::record::{Claim, ClaimRequest, Settled, Settlement};
-use crate::queue::{QueueStore, StoreError, tend_clock};
+use crate::queue::{QueueStore, StoreError, tend_clocks};
 use crate::route;
 use crate::schedule::cap::Ledger;
 use crate::schedule::fairness::Fairness;
 use crate::schedule::lane::{Change, Event, Lane, Standing};
-use crate::schedule::plan::{AccountState, Plan, RouteState, State, plan};
+use crate::schedule::plan::{AccountState, Flow, Plan, RouteState, State, plan};
 use crate::schedule::verdict::{Case, Charge, Elsewhere, Report, Verdict, verdict};
 use crate::smtp::ReversePath;
 use crate::time::{Timestamp, wall_clock};
@@ -38,7 +38,6 @@ pub fn round(
 ) -> Result<Round, StoreError> {
     let heads = config.accounts.iter().map(|account| account.caps.connections).max().unwrap_or(1);
     let view = store.view(heads, now)?;
-    let route = RouteName::from(route::DEFAULT);
     let mut lanes = Vec::with_capacity(config.accounts.len());
     for account in &config.accounts {
         lanes.push(store.lane(&account.name)?);
@@ -50,7 +49,9 @@ pub fn round(
         caps: &account.caps,
         ledger: store.ledger(&account.login_key()).unwrap_or(&none),
     });
-    let routes = vec![RouteState { name: &route, accounts: accounts.collect() }];
+    let accounts: Vec<AccountState<'_>> = accounts.collect();
+    let names = routes_of(&view.flows);
+    let routes = names.iter().map(|name| RouteState { name, accounts: on_route(name, &accounts) }).collect();
     let plan = plan(&State { routes, flows: &view.flows, next_due: view.next_due, fairness }, now);
     let mut claims = Vec::with_capacity(plan.claims.len());
     for wanted in &plan.claims {
@@ -73,6 +74,25 @@ pub fn round(
         claims.push(claim);
     }
     Ok(Round { claims, plan })
+}
+
+/// The routes of what waits. Those that avoid an account come first: only alarms go by them, a few in an hour, and would find
+/// no connection free behind a backlog.
+fn routes_of(flows: &[Flow]) -> Vec<RouteName> {
+    let mut names: Vec<RouteName> = flows.iter().map(|flow| flow.route.clone()).collect();
+    names.sort_by_key(|name| route::avoided(name).is_none());
+    names.dedup();
+    names
+}
+
+/// The accounts of a route in its order. One that is avoided is left out while another is open, lest its probe take the very
+/// mail that tells of it.
+fn on_route<'a>(name: &RouteName, accounts: &[AccountState<'a>]) -> Vec<AccountState<'a>> {
+    let open = |account: &&AccountState<'_>| account.lane.standing == Standing::Open;
+    let is_avoided = |account: &&AccountState<'_>| route::avoided(name) == Some(account.name.as_str());
+    let another_is_open = accounts.iter().filter(open).any(|account| !is_avoided(&account));
+    let ordered = route::order(name, accounts, |account| account.name).into_iter();
+    ordered.filter(|account| !another_is_open || !is_avoided(account)).copied().collect()
 }
 
 /// What a settlement brought.
@@ -141,7 +161,7 @@ pub fn book(
         None => Change::None,
     };
     store.set_lane(&claim.account, &lane)?;
-    tend_clock(store, &claim.route, config.account_names(), now)?;
+    tend_clocks(store, config.account_names(), now)?;
     Ok(Booked { verdict, settled, change, lane })
 }
 

@@ -198,8 +198,9 @@ impl Worker {
                     if !waiting {
                         waiting = true;
                         self.shared.unwritten.fetch_add(1, Ordering::Relaxed);
-                        self.shared.observer.alarm(
+                        self.shared.observer.alarm_begun(
                             "disk_full",
+                            "outcomes",
                             &format!("{full}: outcomes cannot be written, nothing more is sent until they can"),
                         );
                     }
@@ -209,7 +210,9 @@ impl Worker {
             }
         };
         if waiting {
-            self.shared.unwritten.fetch_sub(1, Ordering::Relaxed);
+            if self.shared.unwritten.fetch_sub(1, Ordering::Relaxed) == 1 {
+                self.shared.observer.alarm_ended("disk_full", "outcomes");
+            }
         }
         // A store that has failed ends the process; the lease is reclaimed at the next start.
         if let Ok(booked) = booked {

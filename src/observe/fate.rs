@@ -8,11 +8,15 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
+use super::alarms::News;
 use super::metrics::{Counters, Counts};
+use crate::alarm::Kind;
+use crate::alarm::happening::What;
 use crate::config::Method;
 use crate::ids::{AccountName, ClientName, MessageId};
 use crate::message::repair::Repair;
 use crate::queue::record::{Claim, Shown};
+use crate::route::OWN;
 use crate::schedule::lane::{Standing, Stop};
 use crate::schedule::verdict::Outcome;
 use crate::smtp::{Address, EnhancedStatus, Reply, ReversePath};
@@ -21,7 +25,8 @@ use crate::time::{Timestamp, spoken};
 /// Writes the lines and keeps the counts.
 #[derive(Debug, Default)]
 pub struct Observer {
-    counters: Counters,
+    pub(super) counters: Counters,
+    pub(super) news: News,
 }
 
 /// A client was refused.
@@ -126,6 +131,11 @@ impl Observer {
     /// A client was refused: perhaps a message is lost, since devices do not try again.
     pub fn refused(&self, refused: &Refused<'_>) {
         count(&self.counters.refused);
+        let Refused { client, step, reply, .. } = refused;
+        let sentence = format!(
+            "Client {client} was refused at {step} with {reply}. Perhaps a message is lost: devices do not try again."
+        );
+        self.happened(Kind::ClientRefused, client.as_str(), sentence, What::Happened(1));
         warn!(
             event = "refused",
             client = %refused.client,
@@ -174,6 +184,9 @@ impl Observer {
     ) {
         if uncertain && !matches!(outcome, Outcome::Untried | Outcome::Failed) {
             self.uncertain(&Uncertain::of(attempted, reply, outcome), to);
+        }
+        if attempted.claim.client.as_str() == OWN || matches!(outcome, Outcome::Failed | Outcome::Expired) {
+            self.news.ring();
         }
         match outcome {
             Outcome::Delivered => self.delivered(attempted, to, reply),
@@ -289,6 +302,7 @@ impl Observer {
 
     /// A lane has stopped.
     pub fn lane_stopped(&self, account: &AccountName, standing: &Standing, stop: &Stop, now: Timestamp) {
+        self.news.ring();
         let reply = stop.cause.reply.as_deref();
         let next_probe_in = stop.probe_at.map(|at| at.since(now).as_secs());
         let (kind, sentence) = (stop.cause.kind, &stop.cause.sentence);
@@ -308,6 +322,7 @@ impl Observer {
 
     /// A lane is open again.
     pub fn lane_resumed(&self, account: &AccountName) {
+        self.news.ring();
         info!(event = "resumed", account = %account, "account {account} sends again");
     }
 
@@ -333,6 +348,7 @@ impl Observer {
 
     /// An account gets tokens again, after an alarm that said that it does not.
     pub fn token_works(&self, account: &AccountName) {
+        self.alarm_ended("token", account.as_str());
         info!(event = "token_works", account = %account, "account {account} gets tokens again");
     }
 
@@ -343,17 +359,6 @@ impl Observer {
             account = %account,
             "a secret of account {account} has changed, or a user has logged in: the account is tried at once",
         );
-    }
-
-    /// Something that a person must look at.
-    pub fn alarm(&self, kind: &str, sentence: &str) {
-        count(&self.counters.alarms);
-        error!(event = "alarm", kind, "{sentence}");
-    }
-
-    /// A listener cannot take the connections that wait for it.
-    pub fn cannot_accept(&self, listener: std::net::SocketAddr, error: &std::io::Error) {
-        self.alarm("cannot_accept", &format!("cannot take connections on {listener}: {error}"));
     }
 
     /// The daemon is up.
@@ -416,7 +421,7 @@ impl<'a> Uncertain<'a> {
     }
 }
 
-fn count(counter: &AtomicU64) {
+pub(super) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 

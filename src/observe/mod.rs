@@ -1,5 +1,6 @@
 //! What operators see: one line and one count for each fate, all of them from here.
 
+mod alarms;
 pub mod fate;
 pub mod logging;
 pub mod metrics;

@@ -13,11 +13,12 @@ use std::time::Duration;
 pub use error::{Full, OpenError, StoreError};
 pub use handle::{Queue, Urgency};
 use record::{
-    Claim, ClaimRequest, ListRequest, Listed, NewMessage, Operated, Operation, Reclaimed, Settled, Settlement, Shown,
-    Stats, View,
+    Claim, ClaimRequest, DueReport, ListRequest, Listed, NewMessage, Operated, Operation, Reclaimed, Settled,
+    Settlement, Shown, Stats, View,
 };
 
 use crate::ids::{AccountName, LoginKey, MessageId, RouteName};
+use crate::route;
 use crate::schedule::cap::Ledger;
 use crate::schedule::lane::{CauseKind, Lane};
 use crate::time::Timestamp;
@@ -36,7 +37,9 @@ use crate::time::Timestamp;
 /// 6. The content of a message is kept until each recipient is delivered or deleted; its history for 30 days more.
 /// 7. The time passed to a method is taken as it is. Ages leave out the time in which a route was stopped, and the time
 ///    between the last commit and the next opening.
-/// 8. [`StoreError::Full`] leaves everything as it was before `begin`; [`StoreError::Failed`] means that nothing more is
+/// 8. A message of which a settlement has let a recipient fail is due for a report, once nothing of it is open any more, until
+///    it is [`reported`](Self::reported) or an operator tries it again. What an operator lets fail is not.
+/// 9. [`StoreError::Full`] leaves everything as it was before `begin`; [`StoreError::Failed`] means that nothing more is
 ///    promised until the store is opened anew.
 pub trait QueueStore: Send {
     /// Begins a transaction.
@@ -148,6 +151,9 @@ pub trait QueueStore: Send {
     /// As for the transaction.
     fn run_clock(&mut self, route: &RouteName, runs: bool, now: Timestamp) -> Result<(), StoreError>;
 
+    /// The routes that have a clock, whether the configuration still makes them or not.
+    fn routes(&self) -> Vec<RouteName>;
+
     /// Makes ready what was put off, up to so many deliveries; how many there were.
     ///
     /// # Errors
@@ -159,6 +165,36 @@ pub trait QueueStore: Send {
     /// # Errors
     /// As for the transaction.
     fn operate(&mut self, message: MessageId, operation: Operation, now: Timestamp) -> Result<Operated, StoreError>;
+
+    /// Messages that are due for a report, up to so many, the first to fail first.
+    ///
+    /// # Errors
+    /// As for the transaction.
+    fn due_reports(&mut self, limit: u32) -> Result<Vec<DueReport>, StoreError>;
+
+    /// These messages need no report any more.
+    ///
+    /// # Errors
+    /// As for the transaction.
+    fn reported(&mut self, messages: &[MessageId]) -> Result<(), StoreError>;
+
+    /// What was kept under this name by [`keep`](Self::keep); none where nothing was.
+    ///
+    /// # Errors
+    /// As for the transaction.
+    fn kept(&mut self, name: &str) -> Result<Option<String>, StoreError>;
+
+    /// Keeps a text under a name, in place of the one before: what the rest of the program must know after a restart.
+    ///
+    /// # Errors
+    /// As for the transaction.
+    fn keep(&mut self, name: &str, text: &str) -> Result<(), StoreError>;
+
+    /// Octets of mail that is kept.
+    fn live_bytes(&self) -> u64;
+
+    /// Octets free where the queue lies; none where that cannot be told.
+    fn free_bytes(&self) -> Option<u64>;
 
     /// Forgets the history and the failed messages that are older than `keep`, and charges older than `ledger`; up to a
     /// thousand of each. How many rows went.
@@ -195,20 +231,23 @@ pub trait QueueReader: Send {
     fn stats(&mut self, now: Timestamp) -> Result<Stats, StoreError>;
 }
 
-/// Lets the clock of a route stand still while each of its accounts is stopped for a fault of its own, or by an operator:
-/// its mail does not age meanwhile. A brief rest is no fault. To be called where a lane has changed.
+/// Lets the clocks of all routes stand still while each account is stopped for a fault of its own, or by an operator: mail
+/// does not age meanwhile. A brief rest is no fault. Every route has all accounts, so they stop together. To be called where
+/// a lane has changed.
 ///
 /// # Errors
 /// Where the store has failed.
-pub fn tend_clock<'a>(
+pub fn tend_clocks<'a>(
     store: &mut dyn QueueStore,
-    route: &RouteName,
-    accounts: impl Iterator<Item = &'a AccountName>,
+    accounts: impl Iterator<Item = &'a AccountName> + Clone,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let mut runs = false;
-    for account in accounts {
+    for account in accounts.clone() {
         runs |= store.lane(account)?.stop().is_none_or(|stop| stop.cause.kind == CauseKind::Rate);
     }
-    store.run_clock(route, runs, now)
+    let mut routes = route::all(accounts);
+    let gone = store.routes().into_iter().filter(|known| !routes.contains(known)).collect::<Vec<_>>();
+    routes.extend(gone);
+    routes.iter().try_for_each(|route| store.run_clock(route, runs, now))
 }

@@ -356,6 +356,15 @@ pub struct ListRequest {
     pub fate: Option<Fate>,
 }
 
+/// A message that has failed, and of which nobody has been told yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DueReport {
+    /// The message.
+    pub message: MessageId,
+    /// When the first of its recipients failed.
+    pub failed: Timestamp,
+}
+
 /// How much is in the queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
@@ -375,7 +384,7 @@ pub struct Stats {
     pub done: u64,
     /// Octets of mail that is kept.
     pub live_bytes: u64,
-    /// How old the oldest message is that waits, in seconds.
+    /// How old the oldest message is that waits, in seconds; what is on hold does not count.
     pub oldest_seconds: Option<u64>,
 }
 

@@ -266,7 +266,14 @@ mod tests {
             let store = SqliteStore::open(options).unwrap();
             let reader = store.reader().unwrap();
             let queue = Queue::start(Box::new(store), vec![Box::new(reader)], clock);
-            let config = Config { queue: QueueConfig::default(), listeners: vec![], clients: vec![], accounts: vec![] };
+            let config = Config {
+                queue: QueueConfig::default(),
+                listeners: vec![],
+                clients: vec![],
+                accounts: vec![],
+                alarms: Default::default(),
+                reports: Default::default(),
+            };
             let (_, config) = tokio::sync::watch::channel(Arc::new(config));
             let intake = Intake::new(queue.clone(), Arc::default(), config, Arc::default(), MessageId(0));
             (Self { queue, _folder: folder }, intake)

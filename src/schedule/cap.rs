@@ -184,7 +184,7 @@ pub fn horizon<'a>(caps: impl Iterator<Item = &'a Cap>) -> Duration {
 }
 
 /// From this length on the last tenth of a cap is kept for high priority.
-pub(super) const LONG_WINDOW: Duration = Duration::from_secs(3600);
+pub const LONG_WINDOW: Duration = Duration::from_secs(3600);
 /// The step of [`Timestamp`].
 const TICK: Duration = Duration::from_micros(1);
 

@@ -38,7 +38,7 @@ pub struct RouteState<'a> {
 }
 
 /// An account, as far as the plan must know it.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct AccountState<'a> {
     /// Its name.
     pub name: &'a AccountName,
@@ -83,6 +83,8 @@ pub struct Plan {
     pub capped: Vec<(AccountName, Option<Timestamp>)>,
     /// Who has had how much after these claims.
     pub fairness: Fairness,
+    /// What the claims take of each account, whose ledger does not know of them yet.
+    taken: BTreeMap<AccountName, Room>,
 }
 
 /// A claim that the plan wants: the oldest delivery of a flow, by an account.
@@ -134,13 +136,14 @@ impl Plan {
     /// One message for a lane that is not open, where its probe is due and none is under way.
     fn probe(&mut self, route: &RouteName, account: &AccountState<'_>, waiting: &mut [Waiting<'_>], now: Timestamp) {
         let Some(probe_at) = account.lane.stop().and_then(|stop| stop.probe_at) else { return };
-        if waiting.iter().all(|one| one.head().is_none()) || account.ledger.under_way() > 0 {
+        let under_way = account.ledger.under_way() > 0 || self.taken.contains_key(account.name);
+        if waiting.iter().all(|one| one.head().is_none()) || under_way {
             return;
         }
         if probe_at > now {
             return self.wake_at(probe_at);
         }
-        let mut rooms = Rooms::of(account, now);
+        let mut rooms = Rooms::of(account, self.taken(account), now);
         let other = |one: &Waiting<'_>| Some(&one.flow.client) != account.lane.last_probe.as_ref();
         let has_room = |one: &Waiting<'_>| one.head().is_some() && rooms.of_priority(one.flow.priority).fits_one();
         let others_wait = waiting.iter().any(|one| other(one) && has_room(one));
@@ -158,8 +161,9 @@ impl Plan {
         if waiting.iter().any(|one| one.head().is_some()) {
             account.lane.faster_at(now).into_iter().for_each(|at| self.wake_at(at));
         }
-        let mut rooms = Rooms::of(account, now);
-        for _ in account.ledger.under_way()..account.caps.connections {
+        let taken = self.taken(account);
+        let mut rooms = Rooms::of(account, taken, now);
+        for _ in account.ledger.under_way() + taken.messages..account.caps.connections {
             let Some(index) = self.choose(account, waiting, &rooms, |_| true) else {
                 return self.note_cap(account, &rooms, waiting);
             };
@@ -195,7 +199,10 @@ impl Plan {
 
     fn claim(&mut self, route: &RouteName, account: &AccountState<'_>, one: &mut Waiting<'_>, rooms: &mut Rooms) {
         let Some(head) = one.head() else { return };
-        rooms.take(head.recipients.min(account.caps.recipients_per_message));
+        let recipients = head.recipients.min(account.caps.recipients_per_message);
+        rooms.take(recipients);
+        let taken = self.taken.entry(account.name.clone()).or_insert(NOTHING);
+        *taken = Room { messages: taken.messages + 1, recipients: taken.recipients.saturating_add(recipients) };
         one.claimed += 1;
         self.claims.push(Wanted {
             account: account.name.clone(),
@@ -203,6 +210,10 @@ impl Plan {
             client: one.flow.client.clone(),
             priority: one.flow.priority,
         });
+    }
+
+    fn taken(&self, account: &AccountState<'_>) -> Room {
+        self.taken.get(account.name).copied().unwrap_or(NOTHING)
     }
 
     /// Notes that caps keep what waits, and wakes when the first of it may go.
@@ -234,11 +245,16 @@ struct Rooms {
 }
 
 impl Rooms {
-    fn of(account: &AccountState<'_>, now: Timestamp) -> Self {
+    /// What the ledger leaves, less what the plan has taken for other routes.
+    fn of(account: &AccountState<'_>, taken: Room, now: Timestamp) -> Self {
+        let rest = |room: Room| Room {
+            messages: room.messages.saturating_sub(taken.messages),
+            recipients: room.recipients.saturating_sub(taken.recipients),
+        };
         let room = |priority| match account.ledger.allowance(account.caps, priority, now) {
-            Allowance::Now(room) => (room, None),
-            Allowance::NotBefore(at) => (Room { messages: 0, recipients: 0 }, Some(at)),
-            Allowance::AfterSettlement => (Room { messages: 0, recipients: 0 }, None),
+            Allowance::Now(room) => (rest(room), None),
+            Allowance::NotBefore(at) => (NOTHING, Some(at)),
+            Allowance::AfterSettlement => (NOTHING, None),
         };
         Self { high: room(Priority::High), rest: room(Priority::Normal) }
     }
@@ -271,6 +287,7 @@ fn risen(priority: Priority, age: Duration) -> Priority {
     }
 }
 
+const NOTHING: Room = Room { messages: 0, recipients: 0 };
 const RISES_AFTER: Duration = Duration::from_secs(15 * 60);
 
 #[cfg(test)]
@@ -408,6 +425,33 @@ mod tests {
         let plan = setup.plan(at(1));
         assert_eq!(plan.claims.len(), 3);
         assert!(plan.claims.iter().all(|wanted| wanted.account.as_str() == "a1"));
+    }
+
+    /// What the claims for one route take is not there for the next one: neither connections, nor caps, nor the probe.
+    #[test]
+    fn routes_share_what_an_account_has() {
+        let caps = caps(30, 60, 3);
+        let names: [AccountName; 2] = ["a".into(), "b".into()];
+        let routes: [RouteName; 2] = ["avoiding:a".into(), "default".into()];
+        let mut stopped = Lane::default();
+        let cause = Cause { kind: CauseKind::Account, sentence: String::new(), reply: None };
+        stopped.note(Event::Stopped(cause), at(0), at(0));
+        let (open, ledger, fairness) = (Lane::default(), Ledger::default(), Fairness::default());
+        let flows: Vec<Flow> =
+            routes.iter().map(|route| Flow { route: route.clone(), ..flow("x", Priority::Normal, 0, 9) }).collect();
+        let planned = |lanes: [&Lane; 2]| {
+            let account = |n: usize| AccountState { name: &names[n], lane: lanes[n], caps: &caps, ledger: &ledger };
+            let routes = [(&routes[0], [1, 0]), (&routes[1], [0, 1])];
+            let routes =
+                routes.map(|(name, order)| RouteState { name, accounts: order.into_iter().map(account).collect() });
+            let state = State { routes: routes.into(), flows: &flows, next_due: None, fairness: &fairness };
+            let claims = plan(&state, at(900)).claims;
+            claims.iter().map(|wanted| format!("{} {}", wanted.route, wanted.account)).collect::<Vec<_>>()
+        };
+        assert_eq!(planned([&open, &open])[..3], ["avoiding:a b", "avoiding:a b", "avoiding:a b"]);
+        assert_eq!(planned([&open, &open])[3..], ["default a", "default a", "default a"]);
+        assert_eq!(planned([&stopped, &stopped]), ["avoiding:a b", "avoiding:a a"], "one probe for each lane");
+        assert_eq!(planned([&stopped, &open]), ["avoiding:a a", "avoiding:a b", "avoiding:a b", "avoiding:a b"]);
     }
 
     #[test]

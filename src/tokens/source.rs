@@ -302,7 +302,7 @@ impl Source {
         let tell = times > 1 || !serves || trouble.kind == TroubleKind::TokenRefused;
         if tell && !std::mem::replace(&mut state.alarmed, true) {
             let sentence = format!("account {} gets no token: {}", self.account, trouble.detail);
-            self.around.observer.alarm("token", &sentence);
+            self.around.observer.alarm_begun("token", self.account.as_str(), &sentence);
         }
         state.failed = Some(Failed { denied, at: now, times });
         trouble

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use mailsluice::config::{AccountConfig, Config, Destination, OnUncertain, QueueConfig, SmtpEndpoint, TlsMode};
 use mailsluice::deliver::round::{Booked, Round, book, round};
-use mailsluice::ids::{ClientName, LoginKey, MessageId};
+use mailsluice::ids::{AccountName, ClientName, LoginKey, MessageId, RouteName};
 use mailsluice::message::fields::FieldRule;
 use mailsluice::message::sender::{SenderMode, SenderRule};
 use mailsluice::provider::presets::Keep;
 use mailsluice::provider::{Cap, Caps, Counted, Provider};
 use mailsluice::queue::record::{Claim, Fate, NewMessage};
 use mailsluice::queue::sqlite::{Machine, Options, SqliteStore};
-use mailsluice::queue::{QueueReader, QueueStore, StoreError, tend_clock};
+use mailsluice::queue::{QueueReader, QueueStore, StoreError, tend_clocks};
 use mailsluice::route::{DEFAULT, Priority};
 use mailsluice::schedule::attempt::{End, RcptResult};
 use mailsluice::schedule::fairness::Fairness;
@@ -56,6 +56,7 @@ pub(super) struct Arrival {
 /// A claim that was made.
 pub(super) struct Claimed {
     pub(super) at: Timestamp,
+    pub(super) account: AccountName,
     pub(super) client: ClientName,
     pub(super) message: MessageId,
     pub(super) recipients: u32,
@@ -142,7 +143,14 @@ impl Simulation {
             max_age: Duration::from_secs(5 * 86_400),
             ephemeral: true,
         };
-        let config = Config { queue, listeners: Vec::new(), clients: Vec::new(), accounts };
+        let config = Config {
+            queue,
+            listeners: Vec::new(),
+            clients: Vec::new(),
+            accounts,
+            alarms: Default::default(),
+            reports: Default::default(),
+        };
         let mut simulation = Self {
             config,
             truth: Timestamp::from_secs(1_800_000_000),
@@ -172,6 +180,17 @@ impl Simulation {
 
     /// Takes in a message.
     pub(super) fn accept(&mut self, client: &str, priority: Priority, recipients: u32) -> MessageId {
+        self.accept_on(DEFAULT.into(), client, priority, recipients)
+    }
+
+    /// Takes in a message that goes by this route.
+    pub(super) fn accept_on(
+        &mut self,
+        route: RouteName,
+        client: &str,
+        priority: Priority,
+        recipients: u32,
+    ) -> MessageId {
         let id = MessageId(i64::try_from(self.messages.len()).unwrap() + 1);
         let to: Vec<String> = (0..recipients).map(|number| format!("{number}.of.{}@example.com", id.0)).collect();
         let message = NewMessage {
@@ -183,7 +202,7 @@ impl Simulation {
                 reverse_path: ReversePath::Null,
                 recipients: to.iter().map(|address| address.parse().unwrap()).collect(),
             },
-            route: DEFAULT.into(),
+            route,
             header_id: format!("<{}@example.com>", id.0),
             received: self.truth,
             size: 1,
@@ -260,7 +279,7 @@ impl Simulation {
                 let _ = opens(&mut lane, now);
                 store.set_lane(name, &lane)?;
             }
-            tend_clock(store, &DEFAULT.into(), config.account_names(), now)?;
+            tend_clocks(store, config.account_names(), now)?;
             while store.hasten(1000, now)? == 1000 {}
             Ok(())
         });
@@ -346,6 +365,7 @@ impl Simulation {
         assert!(conduct.counted.is_none_or(|counted| counted <= conduct.latency));
         self.claims.push(Claimed {
             at: self.truth,
+            account: claim.account.clone(),
             client: claim.client.clone(),
             message: claim.message,
             recipients: u32::try_from(claim.recipients.len()).unwrap(),

@@ -182,3 +182,14 @@ fn in_parts(id: i64, to: &[&str], parts: &[&[u8]]) -> NewMessage {
     message.size += parts.concat().len() as u64;
     message
 }
+
+pub(crate) fn what_is_kept_by_name_is_there_after_a_crash(new: &Factory) {
+    let mut queue = new();
+    assert_eq!(queue.write(|store, _| store.kept("alarms")), None);
+    queue.write(|store, _| store.keep("alarms", "{\"one\":1}"));
+    queue.write(|store, _| store.keep("reports", "[]"));
+    queue.write(|store, _| store.keep("alarms", "{\"two\":2}"));
+    queue.crash();
+    assert_eq!(queue.write(|store, _| store.kept("alarms")).as_deref(), Some("{\"two\":2}"));
+    assert_eq!(queue.write(|store, _| store.kept("reports")).as_deref(), Some("[]"));
+}

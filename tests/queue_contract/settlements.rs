@@ -169,3 +169,55 @@ pub(crate) fn lanes_stand_as_they_stood(new: &Factory) {
     assert_eq!(queue.write(|store, _| store.lane(&"office".into())), lane);
     assert_eq!(queue.write(|store, _| store.lane(&"other".into())), Lane::default());
 }
+
+pub(crate) fn what_has_failed_is_due_for_a_report_until_somebody_is_told(new: &Factory) {
+    let mut queue = new();
+    let due = |queue: &mut Harness| -> Vec<i64> {
+        queue.write(|store, _| store.due_reports(10)).iter().map(|due| due.message.0).collect()
+    };
+    queue.enqueue(&mail(1, &["a", "b", "c"]));
+    let claim = queue.claim(&By::default()).unwrap();
+    let later = deferred(&queue, 60);
+    let _ = queue.settle(&claim, &settlement(vec![Outcome::Delivered, Outcome::Failed, later]));
+    let failed = queue.now;
+    assert_eq!(due(&mut queue), [0; 0], "one of its recipients is still waiting");
+    queue.pass(61);
+    queue.attempt(Outcome::Expired);
+    queue.enqueue(&mail(2, &["a"]));
+    queue.attempt(Outcome::Delivered);
+    for id in 3..=5 {
+        queue.pass(1);
+        queue.enqueue(&mail(id, &["a"]));
+        queue.attempt(Outcome::Failed);
+    }
+    queue.crash();
+    assert_eq!(queue.write(|store, _| store.due_reports(2)).iter().map(|due| due.failed).next(), Some(failed));
+    assert_eq!(due(&mut queue), [1, 3, 4, 5]);
+    queue.write(|store, _| store.reported(&[MessageId(1), MessageId(4)]));
+    queue.crash();
+    assert_eq!(due(&mut queue), [3, 5]);
+
+    // What is tried again may be delivered, or fail anew.
+    queue.operate(1, Operation::Retry);
+    queue.operate(3, Operation::Retry);
+    assert_eq!(due(&mut queue), [5]);
+    queue.pass(1);
+    queue.attempt(Outcome::Failed);
+    queue.attempt(Outcome::Delivered);
+    assert_eq!(due(&mut queue), [5, 1]);
+    queue.pass(31 * 86_400);
+    let month = Duration::from_secs(30 * 86_400);
+    while queue.write(|store, now| store.sweep(month, month, now)) > 0 {}
+    assert_eq!(due(&mut queue), [0; 0], "nothing is left to tell of");
+}
+
+pub(crate) fn what_an_operator_decides_is_not_reported(new: &Factory) {
+    let mut queue = new();
+    queue.enqueue(&mail(1, &["a"]));
+    queue.attempt(Outcome::Uncertain);
+    queue.operate(1, Operation::SettleFailed);
+    queue.enqueue(&mail(2, &["a"]));
+    queue.operate(2, Operation::Delete);
+    assert_eq!(queue.fates(1), [Fate::Failed]);
+    assert_eq!(queue.write(|store, _| store.due_reports(10)), []);
+}

@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod eio;
+pub(crate) mod hook;
 pub(crate) mod relay;
 pub(crate) mod scene;
 
@@ -33,7 +34,14 @@ impl TempQueue {
 
     /// A door into it.
     pub(crate) fn intake(&self) -> Intake {
-        let config = Config { queue: QueueConfig::default(), listeners: vec![], clients: vec![], accounts: vec![] };
+        let config = Config {
+            queue: QueueConfig::default(),
+            listeners: vec![],
+            clients: vec![],
+            accounts: vec![],
+            alarms: Default::default(),
+            reports: Default::default(),
+        };
         let (_, config) = tokio::sync::watch::channel(Arc::new(config));
         Intake::new(self.queue.clone(), Arc::default(), config, Arc::default(), MessageId(0))
     }

@@ -11,6 +11,7 @@ mod ledger;
 mod operate;
 mod place;
 mod read;
+mod report;
 mod schema;
 mod settle;
 
@@ -23,7 +24,9 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::QueueStore;
 use super::error::{Full, OpenError, StoreError};
-use super::record::{Claim, ClaimRequest, NewMessage, Operated, Operation, Reclaimed, Settled, Settlement, View};
+use super::record::{
+    Claim, ClaimRequest, DueReport, NewMessage, Operated, Operation, Reclaimed, Settled, Settlement, View,
+};
 use crate::ids::{AccountName, DeliveryId, LoginKey, MessageId, RouteName};
 use crate::schedule::cap::Ledger;
 use crate::schedule::lane::Lane;
@@ -352,12 +355,40 @@ impl QueueStore for SqliteStore {
         }
     }
 
+    fn routes(&self) -> Vec<RouteName> {
+        self.clocks.keys().cloned().collect()
+    }
+
     fn hasten(&mut self, limit: u32, now: Timestamp) -> Result<u32, StoreError> {
         claim::hasten(self, limit, now).map_err(failed)
     }
 
     fn operate(&mut self, message: MessageId, operation: Operation, now: Timestamp) -> Result<Operated, StoreError> {
         operate::operate(self, message, operation, now).map_err(failed)
+    }
+
+    fn due_reports(&mut self, limit: u32) -> Result<Vec<DueReport>, StoreError> {
+        report::due(self, limit).map_err(failed)
+    }
+
+    fn reported(&mut self, messages: &[MessageId]) -> Result<(), StoreError> {
+        report::forget(self, messages).map_err(failed)
+    }
+
+    fn kept(&mut self, name: &str) -> Result<Option<String>, StoreError> {
+        report::kept(self, name).map_err(failed)
+    }
+
+    fn keep(&mut self, name: &str, text: &str) -> Result<(), StoreError> {
+        report::keep(self, name, text).map_err(failed)
+    }
+
+    fn live_bytes(&self) -> u64 {
+        self.live_bytes
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        self.place.free_bytes()
     }
 
     fn sweep(&mut self, keep: Duration, ledger: Duration, now: Timestamp) -> Result<u32, StoreError> {

@@ -73,6 +73,7 @@ fn apply(
         Operation::Retry if matches!(state, 0 | 1 | 6) => {
             let concerned = in_states(store, delivery, &[0, 2, 3])?;
             revive(store, target, now)?;
+            super::report::forget(store, &[message])?;
             stand(store, delivery, message, now)?;
             Ok(concerned)
         }
@@ -200,6 +201,7 @@ fn forget_delivery(store: &mut SqliteStore, delivery: i64, message: MessageId) -
         store.connection.prepare_cached(sql)?.execute([delivery])?;
     }
     forget_content(store, message)?;
+    super::report::forget(store, &[message])?;
     store
         .connection
         .prepare_cached("DELETE FROM message WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM delivery WHERE message = ?1)")?

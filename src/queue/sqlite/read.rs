@@ -167,7 +167,7 @@ fn stats(connection: &Connection, now: Timestamp) -> rusqlite::Result<Stats> {
     let mut statement = connection.prepare_cached(
         "SELECT count(*) FILTER (WHERE state = 0), count(*) FILTER (WHERE state = 1), count(*) FILTER (WHERE state = 2), \
                 count(*) FILTER (WHERE state = 3), count(*) FILTER (WHERE state = 4), count(*) FILTER (WHERE state = 5), \
-                count(*) FILTER (WHERE state = 6), min(aged_from) FILTER (WHERE state < 4), (SELECT live_bytes FROM meta) \
+                count(*) FILTER (WHERE state = 6), min(aged_from) FILTER (WHERE state < 3), (SELECT live_bytes FROM meta) \
          FROM delivery",
     )?;
     statement.query_row((), |row| {

@@ -3,10 +3,10 @@
 use rusqlite::Connection;
 
 /// The version of the tables, in `user_version`.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 
 /// Each brings the tables from the version of its index to the next.
-const MIGRATIONS: &[&str] = &[V1, V2];
+const MIGRATIONS: &[&str] = &[V1, V2, V3];
 
 /// Brings the tables to [`VERSION`]; the caller has made sure that they are not newer.
 pub(super) fn migrate(connection: &mut Connection, found: i64) -> rusqlite::Result<()> {
@@ -136,6 +136,19 @@ ALTER TABLE attempt ADD COLUMN step TEXT NOT NULL DEFAULT '';         -- empty: 
 ALTER TABLE attempt ADD COLUMN recipients INTEGER NOT NULL DEFAULT 0; -- how many
 ALTER TABLE attempt ADD COLUMN named TEXT NOT NULL DEFAULT '[]';      -- the first few of them, as JSON
 UPDATE attempt SET wall = at, first = at;
+";
+
+/// What must be told to people, and what is known of it.
+const V3: &str = "
+CREATE TABLE report (
+    message INTEGER PRIMARY KEY REFERENCES message (id), -- of which a recipient has failed, and nobody was told
+    failed INTEGER NOT NULL
+);
+
+CREATE TABLE kept (
+    name TEXT PRIMARY KEY,
+    text TEXT NOT NULL            -- JSON
+) WITHOUT ROWID;
 ";
 
 #[cfg(test)]

@@ -30,6 +30,9 @@ pub(super) fn settle(
     for (recipient, (outcome, reply)) in claim.recipients.iter().zip(&settlement.outcomes) {
         write_outcome(store, claim.delivery, recipient.number, outcome, reply)?;
     }
+    if settlement.outcomes.iter().any(|(outcome, _)| matches!(outcome, Outcome::Failed | Outcome::Expired)) {
+        super::report::mark(store, claim.message, now)?;
+    }
     let tried = u32::from(settlement.outcomes.iter().any(|(outcome, _)| *outcome != Outcome::Untried));
     let doubt = settlement.doubt.as_ref();
     store

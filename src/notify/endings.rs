@@ -1,0 +1,129 @@
+//! What ends on a known day: secrets by the dates beside them, certificates by their own.
+
+use std::path::Path;
+
+use x509_parser::pem::Pem;
+
+use crate::alarm::Kind;
+use crate::alarm::sight::{Ending, PASSWORD_LOGINS_END};
+use crate::config::{AccountConfig, ClientProof, Config, Destination, Login};
+use crate::provider::Provider;
+use crate::time::Timestamp;
+
+/// Everything that ends. A file that cannot be read says nothing here: whoever needs it tells. Blocking.
+pub(super) fn read(config: &Config) -> Vec<Ending> {
+    config.accounts.iter().flat_map(of_account).collect()
+}
+
+fn of_account(account: &AccountConfig) -> Vec<Ending> {
+    let Destination::Smtp(endpoint) = &account.destination else { return Vec::new() };
+    let mut endings = endpoint.login.as_ref().map(|login| of_login(account, login)).unwrap_or_default();
+    let own = endpoint.certificate.as_ref().map(|own| &own.certificate);
+    if let Some(ends) = own.and_then(|path| days(path).into_iter().min()) {
+        endings.push(ending(account, Kind::CertificateExpires, "certificate", ends));
+    }
+    // A bundle is of use while one of its certificates is.
+    if let Some(ends) = endpoint.ca_file.as_ref().and_then(|path| days(path).into_iter().max()) {
+        endings.push(ending(account, Kind::CertificateExpires, "ca_file", ends));
+    }
+    endings
+}
+
+fn of_login(account: &AccountConfig, login: &Login) -> Vec<Ending> {
+    let mut endings = Vec::new();
+    if let Some(ends) = login.password.as_ref().and_then(|password| password.expires) {
+        endings.push(ending(account, Kind::SecretExpires, "password", ends));
+    }
+    if let Some(oauth) = &login.oauth {
+        endings.extend(oauth.expires.map(|ends| ending(account, Kind::SecretExpires, "client secret", ends)));
+        if let ClientProof::Certificate { certificate, .. } = &oauth.proof
+            && let Some(ends) = days(certificate).into_iter().min()
+        {
+            endings.push(ending(account, Kind::CertificateExpires, "OAuth certificate", ends));
+        }
+    }
+    if account.provider == Provider::Microsoft365 && login.password.is_some() && login.oauth.is_none() {
+        endings.push(Ending {
+            kind: Kind::PasswordLoginEnds,
+            subject: account.name.as_str().into(),
+            what: format!("Password logins at Microsoft 365, by which account {} sends,", account.name),
+            ends: PASSWORD_LOGINS_END,
+            remedy: "give the account a table [account.oauth] before then (see the README on OAuth)",
+        });
+    }
+    endings
+}
+
+fn ending(account: &AccountConfig, kind: Kind, which: &str, ends: Timestamp) -> Ending {
+    let remedy = match kind {
+        Kind::SecretExpires => {
+            "make a new one, put it in the old one's place, and write its date beside it (`expires`)"
+        }
+        _ => "put a new one in its place; it counts from the next connection on",
+    };
+    let what = format!("The {which} of account {}", account.name);
+    Ending { kind, subject: format!("{} {which}", account.name), what, ends, remedy }
+}
+
+/// When each of the certificates in a PEM file ends.
+fn days(path: &Path) -> Vec<Timestamp> {
+    let Ok(pem) = std::fs::read(path) else { return Vec::new() };
+    let certificates = Pem::iter_from_buffer(&pem).filter_map(Result::ok);
+    let day = |pem: Pem| Some(Timestamp::from_secs(pem.parse_x509().ok()?.validity().not_after.timestamp()));
+    certificates.filter_map(day).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    /// A file with certificates that end in these years.
+    fn bundle(folder: &Path, years: &[i32]) -> PathBuf {
+        let mut pem = String::new();
+        for year in years {
+            let mut params = CertificateParams::new(vec!["smtp.example.com".into()]).unwrap();
+            params.not_after = date_time_ymd(*year, 3, 1);
+            pem += &params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem();
+        }
+        let path = folder.join(format!("{years:?}.pem"));
+        std::fs::write(&path, pem).unwrap();
+        path
+    }
+
+    #[test]
+    fn secrets_and_certificates_end_when_they_say() {
+        let folder = tempfile::tempdir().unwrap();
+        let (own, trusted) = (bundle(folder.path(), &[2028, 2027]), bundle(folder.path(), &[2026, 2029]));
+        let secret = folder.path().join("secret");
+        std::fs::write(&secret, "x").unwrap();
+        std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let text = format!(
+            "[[listener]]\naddress = \"127.0.0.1:0\"\n\
+             [[account]]\nname = \"m365\"\nprovider = \"microsoft365\"\nusername = \"w@example.com\"\n\
+             password = {{ file = {secret:?} }}\nexpires = 2027-01-15\nca_file = {trusted:?}\n\
+             [[account]]\nname = \"app\"\nprovider = \"microsoft365\"\nusername = \"w@example.com\"\n\
+             password = {{ file = {secret:?} }}\n\
+             oauth = {{ tenant = \"t.example\", client_id = \"id\", certificate = {own:?}, key = {{ file = {secret:?} }} }}\n"
+        );
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, text).unwrap();
+        let config = Config::load(&path).unwrap_or_else(|errors| panic!("{errors}"));
+        let found: Vec<String> = read(&config)
+            .iter()
+            .map(|one| format!("{} {} {}", one.kind, one.subject, &one.ends.to_string()[..10]))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                "secret_expires m365 password 2027-01-15",
+                "password_login_ends m365 2027-01-01",
+                "certificate_expires m365 ca_file 2029-03-01",
+                "certificate_expires app OAuth certificate 2027-03-01",
+            ]
+        );
+    }
+}

@@ -1,9 +1,5 @@
-//! What a certificate says of itself (RFC 5280 §4.1.2): for people, and for dates.
+//! What a certificate says of itself (RFC 5280 §4.1.2): for people.
 
-use std::path::Path;
-
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::time::Timestamp;
@@ -15,8 +11,6 @@ pub struct Certificate {
     pub subject: String,
     /// Who signed it.
     pub issuer: String,
-    /// When it begins to count.
-    pub begins: Timestamp,
     /// When it ends.
     pub ends: Timestamp,
 }
@@ -25,24 +19,11 @@ impl Certificate {
     /// Reads it; none where it is no certificate.
     pub fn parse(der: &[u8]) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
-        let validity = certificate.validity();
         Some(Self {
             subject: certificate.subject().to_string(),
             issuer: certificate.issuer().to_string(),
-            begins: Timestamp::from_secs(validity.not_before.timestamp()),
-            ends: Timestamp::from_secs(validity.not_after.timestamp()),
+            ends: Timestamp::from_secs(certificate.validity().not_after.timestamp()),
         })
-    }
-
-    /// The first certificate of a PEM file, which is its owner's. Blocking.
-    ///
-    /// # Errors
-    /// Where there is none, in words that name the file.
-    pub fn of_file(path: &Path) -> Result<Self, String> {
-        let shown = path.display();
-        let pem = std::fs::read(path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
-        let first = CertificateDer::pem_slice_iter(&pem).next().and_then(Result::ok);
-        first.and_then(|der| Self::parse(&der)).ok_or_else(|| format!("{shown} holds no certificate"))
     }
 
     /// Whole days from `now` until it ends; negative where it has ended.
@@ -74,12 +55,5 @@ mod tests {
         assert_eq!(certificate.days_left(now), 7);
         assert_eq!(days_until(now, certificate.ends), -7);
         assert_eq!(Certificate::parse(b"no certificate"), None);
-
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("c.pem");
-        std::fs::write(&path, made.pem()).unwrap();
-        assert_eq!(Certificate::of_file(&path), Ok(certificate));
-        std::fs::write(&path, "nothing").unwrap();
-        assert!(Certificate::of_file(&path).unwrap_err().contains("c.pem holds no certificate"));
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::Finding;
 use super::users::{Identity, group_name, user_name};
 use crate::config::secret::{Secret, SecretError, quoted};
-use crate::config::{AccountConfig, ClientProof, Config, Destination, Grant};
+use crate::config::{AccountConfig, ClientProof, Config, Destination, Grant, Webhook};
 use crate::ids::AccountName;
 
 /// A secret and what it is for.
@@ -33,7 +33,11 @@ pub struct Facts {
 
 /// All secrets of the configuration.
 pub fn of(config: &Config) -> Vec<Named> {
-    config.accounts.iter().flat_map(of_account).collect()
+    let mut all: Vec<Named> = config.accounts.iter().flat_map(of_account).collect();
+    if let Some(Webhook::Kept(secret)) = &config.alarms.webhook {
+        all.push(Named { what: "the address of the webhook".into(), secret: secret.clone() });
+    }
+    all
 }
 
 fn of_account(account: &AccountConfig) -> Vec<Named> {

@@ -191,9 +191,8 @@ impl App {
         let [keeping, watching] = tend_logins(&logins, &queue, &observer, &config, &wake);
         let (stop_dispatcher, stopping) = watch::channel(false);
         let mut dispatcher = tokio::spawn(dispatcher.run(stopping, GRACE));
-        let notifier =
-            Notifier::new(queue.clone(), Arc::clone(&observer), Arc::clone(&intake), config.subscribe()).await?;
-        let notifier = tokio::spawn(notifier.run(stop_dispatcher.subscribe()));
+        let notifier = Notifier::new(queue.clone(), Arc::clone(&observer), Arc::clone(&intake), config.subscribe());
+        let notifier = tokio::spawn(notifier.await?.run(stop_dispatcher.subscribe()));
         let mut listeners = Listeners::new(intake, Arc::clone(&observer), clock);
         bound.into_iter().for_each(|(settings, listener)| listeners.start(&config.borrow(), &settings, listener));
         let waiting = queue.read(|reader, now| reader.stats(now)).await?;

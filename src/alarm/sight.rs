@@ -182,7 +182,7 @@ fn ends(ending: &Ending, now: Timestamp, wall: Timestamp) -> Option<Condition> {
         _ => return None,
     };
     let date = ends.to_string().chars().take(DATE).collect::<String>();
-    let verb = if announced { "are switched off" } else { "ends" };
+    let verb = if announced { "are switched off by default" } else { "ends" };
     let sentence = match days {
         _ if over => format!("{what} has ended on {date}: {remedy}."),
         1 => format!("{what} {verb} within a day, on {date}: {remedy}."),
@@ -201,7 +201,7 @@ fn octets(octets: u64) -> String {
     match octets {
         0..MIB => format!("{} KiB", octets >> 10),
         MIB..GIB => format!("{} MiB", octets >> 20),
-        _ => format!("{}.{} GiB", octets >> 30, (octets & (GIB - 1)) * 10 >> 30),
+        _ => format!("{}.{} GiB", octets >> 30, ((octets & (GIB - 1)) * 10) >> 30),
     }
 }
 

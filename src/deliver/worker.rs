@@ -210,7 +210,8 @@ impl Worker {
             }
         };
         if waiting {
-            if self.shared.unwritten.fetch_sub(1, Ordering::Relaxed) == 1 {
+            let before = self.shared.unwritten.fetch_sub(1, Ordering::Relaxed);
+            if before == 1 {
                 self.shared.observer.alarm_ended("disk_full", "outcomes");
             }
         }

@@ -48,7 +48,7 @@ fn of_login(account: &AccountConfig, login: &Login) -> Vec<Ending> {
             subject: account.name.as_str().into(),
             what: format!("Password logins at Microsoft 365, by which account {} sends,", account.name),
             ends: PASSWORD_LOGINS_END,
-            remedy: "give the account a table [account.oauth] before then (see the README on OAuth)",
+            remedy: "give the account a table [account.oauth] before then (README, Move to OAuth)",
         });
     }
     endings

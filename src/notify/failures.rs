@@ -207,6 +207,6 @@ fn failed(shown: &Shown) -> Vec<Failed> {
 /// Under which the queue keeps what was reported of late.
 pub(super) const REPORTS: &str = "reports";
 /// Messages that are looked at; those beyond have their turn when these are reported.
-const DUE: u32 = 1000;
+const DUE: u32 = 5000;
 /// Messages that one mail names.
 const NAMED: usize = 200;

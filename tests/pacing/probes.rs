@@ -107,10 +107,10 @@ proptest! {
         let accounts = vec![account("m365", "smtp.example.com", &[(Messages, 30, 60)], 1)];
         let mut relay = Simulation::new(accounts, WALL, refusing(endings, Rc::clone(&refused)));
         for client in ["form", "shop"] {
-            relay.backlog(client, Normal, 40);
+            relay.backlog(client, Normal, 12);
         }
         for _ in 0..4 {
-            relay.run(3 * HOUR);
+            relay.run(90 * MINUTE);
             relay.crash(Duration::from_secs(1), None, relay.now());
         }
         let refused = refused.borrow();

@@ -90,6 +90,27 @@ fn survives(fault: Fault, effect: Effect) {
     assert_eq!(daemon.stop(), 0);
 }
 
+#[test]
+fn what_is_slow_or_odd_delays_mail_and_nothing_else() {
+    let delayed = |fault, milliseconds| FaultRule::from(fault).delayed(Duration::from_millis(milliseconds));
+    for rule in [delayed(Fault::SlowDot, 100), Fault::Latin1Reply.into(), delayed(Fault::TokenSlow, 1000)] {
+        let fault = rule.fault;
+        let mut script = script(fault);
+        script.sandbox.fault = Some(rule);
+        let scene = Scene::set(script);
+        let daemon = scene.serve();
+        scene.offer(0..MESSAGES);
+        daemon.wait_for_count("deliveries", MESSAGES as usize, |line| line["event"] == "delivered");
+        for event in ["failed", "expired", "refused", "deferred", "uncertain", "paused", "resting"] {
+            assert_eq!(daemon.events(event), [] as [Value; 0], "{fault}");
+        }
+        let deliveries = scene.sandbox.deliveries();
+        let numbers: HashSet<Numbered> = deliveries.iter().map(|delivery| Numbered::intact(delivery)).collect();
+        assert_eq!((deliveries.len(), numbers), (MESSAGES as usize, (0..MESSAGES).map(Numbered).collect()), "{fault}");
+        assert_eq!(daemon.stop(), 0);
+    }
+}
+
 /// Waits until the fault has done all that it does, and holds it against what it should do.
 fn strikes(daemon: &Daemon, fault: Fault, effect: Effect) {
     let all = MESSAGES as usize;

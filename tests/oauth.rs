@@ -292,3 +292,20 @@ fn a_reload_brings_tokens_to_a_running_daemon() {
     assert!(scene.sandbox.counters().bearer_logins > 0);
     assert_eq!(daemon.events("paused"), [] as [Value; 0]);
 }
+
+#[test]
+fn a_reload_that_brings_tokens_is_tried_at_once_where_passwords_have_ended() {
+    let scene = scene(TokenConfig::default(), PASSWORD);
+    scene.sandbox.set_fault(Some("basic-auth-disabled".parse().unwrap()));
+    let daemon = scene.serve();
+    scene.offer(0..5);
+    daemon.wait_for("pause", |line| line["event"] == "paused");
+    configure(&scene, &scene.sandbox.token_url(), &format!("{PASSWORD}\n{APPLICATION}"));
+    daemon.signal(Signal::HUP);
+    let reloaded = Instant::now();
+    scene.wait_for(5);
+    // The next probe by itself comes after a minute.
+    assert!(reloaded.elapsed() < Duration::from_secs(15), "{:?}", reloaded.elapsed());
+    assert_eq!(daemon.events("login_mended").len(), 1);
+    assert_eq!(daemon.stop(), 0);
+}

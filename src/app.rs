@@ -3,16 +3,21 @@
 //! Start: queue, listeners, control socket, dispatcher, notifier; then readiness is told. Stop: listeners, sessions and transactions
 //! under way (for [`GRACE`] at most), then the queue.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tokio::sync::{Notify, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinHandle;
 
+pub mod custody;
+pub mod errand;
+mod listeners;
+
+use self::errand::Lent;
+use self::listeners::{Listeners, reload};
 use crate::config::{Config, ConfigErrors, ListenerConfig, OnUncertain, QueueConfig};
 use crate::control::desk::Desk;
 use crate::control::server::ControlServer;
@@ -27,7 +32,7 @@ use crate::observe::fate::{Next, Uncertain};
 use crate::queue::record::Reclaimed;
 use crate::queue::sqlite::{Machine, Options, SqliteStore};
 use crate::queue::{OpenError, Queue, QueueReader, QueueStore, StoreError, Urgency, tend_clocks};
-use crate::receive::{BindError, Listener, Settings, Shutdown, Stopper};
+use crate::receive::{BindError, Listener};
 use crate::schedule::cap::horizon;
 use crate::time::{Clock, MonotonicClock, wall_clock};
 use crate::tokens::{Logins, keeper};
@@ -162,18 +167,6 @@ impl App {
         let accounts: Vec<AccountName> = config.borrow().account_names().cloned().collect();
         queue.write(Urgency::Work, move |store, now| tend_clocks(store, accounts.iter(), now)).await?;
         let logins = Arc::new(Logins::beside(&config.borrow().queue.path, Arc::clone(&clock), Arc::clone(&observer)));
-        let desk = Desk {
-            queue: queue.clone(),
-            observer: Arc::clone(&observer),
-            config: config.subscribe(),
-            wake: Arc::clone(&wake),
-            logins: Arc::clone(&logins),
-            resident: true,
-        };
-        let control = tokio::spawn(control.serve(Arc::new(desk)));
-        let housekeeping = tokio::spawn(keep_house(queue.clone(), config.subscribe()));
-        let (stop_dispatcher, stopping) = watch::channel(false);
-        let [keeping, watching] = tend_logins(&logins, &queue, &observer, &config, &wake);
         let dispatcher = Dispatcher::new(
             queue.clone(),
             Arc::clone(&observer),
@@ -181,19 +174,27 @@ impl App {
             Arc::clone(&wake),
             Arc::clone(&logins),
         );
+        let (reloads, mut reload_asked) = mpsc::channel(1);
+        let desk = Desk {
+            queue: queue.clone(),
+            observer: Arc::clone(&observer),
+            config: config.subscribe(),
+            wake: Arc::clone(&wake),
+            logins: Arc::clone(&logins),
+            resident: true,
+            intake: Arc::clone(&intake),
+            tester: Arc::new(Lent(dispatcher.trials())),
+            reloads: Some(reloads),
+        };
+        let control = tokio::spawn(control.serve(Arc::new(desk)));
+        let housekeeping = tokio::spawn(keep_house(queue.clone(), config.subscribe()));
+        let [keeping, watching] = tend_logins(&logins, &queue, &observer, &config, &wake);
+        let (stop_dispatcher, stopping) = watch::channel(false);
         let mut dispatcher = tokio::spawn(dispatcher.run(stopping, GRACE));
         let notifier = Notifier::new(queue.clone(), Arc::clone(&observer), Arc::clone(&intake), config.subscribe());
         let notifier = tokio::spawn(notifier.await?.run(stop_dispatcher.subscribe()));
-        let mut listeners = Listeners {
-            intake,
-            observer: Arc::clone(&observer),
-            clock,
-            running: BTreeMap::new(),
-            tasks: JoinSet::new(),
-        };
-        for (settings, listener) in bound {
-            listeners.start(&config.borrow(), &settings, listener);
-        }
+        let mut listeners = Listeners::new(intake, Arc::clone(&observer), clock);
+        bound.into_iter().for_each(|(settings, listener)| listeners.start(&config.borrow(), &settings, listener));
         let waiting = queue.read(|reader, now| reader.stats(now)).await?;
         observer.started(env!("CARGO_PKG_VERSION"), waiting.ready + waiting.deferred, &addresses.join(", "));
         tell_service_manager(&[NotifyState::Ready]);
@@ -206,11 +207,12 @@ impl App {
                         observer.stopping(&format!("{name} received; what is under way has {} s to end", GRACE.as_secs()));
                         break None;
                     }
-                    Signal::Reload => {
-                        reload(file.as_deref(), &config, &mut listeners, &observer);
-                        config.borrow().account_names().for_each(|account| logins.forgive(account));
-                    }
+                    Signal::Reload => drop(reload(file.as_deref(), &config, &mut listeners, &observer, &logins)),
                 },
+                Some(asked) = reload_asked.recv() => {
+                    // Who has asked may have gone meanwhile.
+                    let _ = asked.send(reload(file.as_deref(), &config, &mut listeners, &observer, &logins));
+                }
                 failure = queue.failed() => break Some(broke(&observer, "queue_failed", failure)),
                 ended = &mut dispatcher => {
                     let why = ended.map_or_else(|broken| broken.to_string(), why_ended);
@@ -286,94 +288,6 @@ fn broke(observer: &Observer, kind: &str, why: String) -> StoreError {
 /// A dispatcher that ends before it is told to has met a queue that failed.
 fn why_ended(ended: Result<(), StoreError>) -> String {
     ended.map_or_else(|error| error.to_string(), |()| "it ended by itself".into())
-}
-
-/// The listeners that run, by their addresses.
-struct Listeners {
-    intake: Arc<Intake>,
-    observer: Arc<Observer>,
-    clock: Arc<dyn Clock>,
-    running: BTreeMap<Vec<SocketAddr>, Running>,
-    tasks: JoinSet<()>,
-}
-
-struct Running {
-    settings: watch::Sender<Arc<Settings>>,
-    stopper: Stopper,
-}
-
-impl Listeners {
-    fn start(&mut self, config: &Config, settings: &ListenerConfig, listener: Listener) {
-        let (sender, receiver) = watch::channel(settings_of(config, settings));
-        let (stopper, shutdown): (Stopper, Shutdown) = Stopper::new();
-        let (intake, observer, clock) = (Arc::clone(&self.intake), Arc::clone(&self.observer), Arc::clone(&self.clock));
-        self.tasks.spawn(listener.serve(receiver, intake, observer, clock, shutdown));
-        self.running.insert(settings.addresses.clone(), Running { settings: sender, stopper });
-    }
-
-    /// Goes over to another configuration: binds what is new first, so that a failure changes nothing.
-    fn change(&mut self, config: &Config) -> Result<(), String> {
-        let mut fresh = Vec::new();
-        for settings in &config.listeners {
-            if !self.running.contains_key(&settings.addresses) {
-                let listener = Listener::bind(&settings.addresses)
-                    .map_err(|error| format!("{error} (to move addresses between listeners, restart)"))?;
-                fresh.push((settings, listener));
-            }
-        }
-        self.running.retain(|addresses, running| {
-            let kept = config.listeners.iter().find(|settings| settings.addresses == *addresses);
-            match kept {
-                Some(settings) => drop(running.settings.send_replace(settings_of(config, settings))),
-                None => running.stopper.stop(GRACE),
-            }
-            kept.is_some()
-        });
-        for (settings, listener) in fresh {
-            self.start(config, settings, listener);
-        }
-        Ok(())
-    }
-
-    fn stop(&self, grace: Duration) {
-        self.running.values().for_each(|running| running.stopper.stop(grace));
-    }
-
-    async fn ended(&mut self) {
-        while self.tasks.join_next().await.is_some() {}
-    }
-}
-
-fn settings_of(config: &Config, listener: &ListenerConfig) -> Arc<Settings> {
-    Arc::new(Settings { listener: listener.clone(), clients: config.clients.clone() })
-}
-
-/// Reads the configuration again; a bad one changes nothing and says so.
-fn reload(file: Option<&Path>, config: &watch::Sender<Arc<Config>>, listeners: &mut Listeners, observer: &Observer) {
-    let Some(file) = file else { return observer.reloaded("there is no configuration file to read again") };
-    if let Ok(now) = NotifyState::monotonic_usec_now() {
-        tell_service_manager(&[NotifyState::Reloading, now]);
-    }
-    let current = Arc::clone(&config.borrow());
-    let outcome = Config::load(file).map_err(|errors| errors.to_string()).and_then(|fresh| {
-        let allowed = QueueConfig { max_age: fresh.queue.max_age, ..current.queue.clone() };
-        if fresh.queue != allowed {
-            return Err("of [queue] only max_age can change while the daemon runs: restart for the others".into());
-        }
-        listeners.change(&fresh)?;
-        Ok(fresh)
-    });
-    match outcome {
-        Ok(fresh) => {
-            config.send_replace(Arc::new(fresh));
-            observer.alarm_ended("bad_configuration", "");
-            observer.reloaded(&format!("{} was read again and counts from now on", file.display()));
-        }
-        Err(errors) => {
-            observer.alarm_begun("bad_configuration", "", &format!("the configuration stays as it was: {errors}"));
-        }
-    }
-    tell_service_manager(&[NotifyState::Ready]);
 }
 
 /// What goes by age: history and charges. Leases do not: those of this process end with their workers, those of a dead

@@ -9,7 +9,7 @@
 //! | 2 stores and settings | [`config`], [`queue`], [`observe`], [`web`] | floors 0 and 1 |
 //! | 3 the door into the queue, and logins | [`intake`], [`tokens`] | floors 0 to 2 |
 //! | 4 drivers | [`receive`], [`deliver`], [`sandbox`], [`control`], [`notify`] | floors 0 to 3, not each other |
-//! | 5 assembly | [`app`], [`cli`] | everything |
+//! | 5 assembly | [`app`], [`doctor`], [`cli`] | everything |
 
 pub mod ids;
 pub mod smtp;
@@ -38,3 +38,4 @@ pub mod sandbox;
 
 pub mod app;
 pub mod cli;
+pub mod doctor;

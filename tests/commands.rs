@@ -312,7 +312,7 @@ async fn a_hangup_reads_the_configuration_again_and_a_bad_one_changes_nothing() 
     // A mistake of a person, and an address that somebody else has: nothing of the new file counts.
     let holds = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = format!("[[listener]]\naddress = \"{}\"\n", holds.local_addr().unwrap());
-    let bad = [("adress = 25\n".to_owned(), "found an unknown key"), (taken, "ss -ltnp")];
+    let bad = [("adress = 25\n".to_owned(), "found an unknown key"), (taken, "it is taken by ")];
     for (at, (mistake, why)) in bad.into_iter().enumerate() {
         upstream.configure(&format!("{HEAD}{mistake}{}", client("never")), "caps = { messages = \"1/min\" }");
         daemon.signal(Signal::HUP);

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests time real processes by the clock on the wall")]
 
+mod account_test;
 mod alarms;
 mod architecture;
 mod clients;
@@ -9,6 +10,7 @@ mod clock;
 mod commands;
 mod crash;
 mod dialogues;
+mod doctor;
 mod history;
 mod memory;
 mod oauth;
@@ -23,6 +25,7 @@ mod quickstart;
 mod receive;
 mod reports;
 mod session_scripts;
+mod setup;
 mod support;
 mod traps;
 mod uncertain;

@@ -7,6 +7,7 @@ use clap::Subcommand;
 
 use super::output::say;
 use super::reach::{ask, ask_whom, converse, print_json};
+use super::trial::{self, Output};
 use super::{Failure, table};
 use crate::control::request::{AccountStanding, Answer, PaceStanding, Request};
 use crate::ids::AccountName;
@@ -25,6 +26,14 @@ pub(super) enum AccountCommand {
     Resume {
         /// The account
         name: String,
+    },
+    /// Do all that a delivery does but for the message: resolve, connect, TLS, log in, MAIL FROM; say which step fails and why
+    Test {
+        /// The account
+        name: String,
+        /// JSON, for programs
+        #[arg(long)]
+        json: bool,
     },
     /// Send nothing by this account until it is resumed
     Pause {
@@ -53,6 +62,7 @@ impl AccountCommand {
                 say!("{name}: paused; its mail is kept until `mailsluice account resume {name}`")?;
                 Ok(())
             }
+            Self::Test { name, json } => trial::test(config, &name, if json { Output::Json } else { Output::Text }),
             Self::Login { name } => log_in(config, &name),
         }
     }

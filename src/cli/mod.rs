@@ -5,13 +5,16 @@
 
 mod account;
 mod check;
+mod doctor;
 mod output;
 mod queue;
 mod quickstart;
 mod reach;
 mod sandbox;
 mod serve;
+mod setup;
 mod table;
+mod trial;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -39,8 +42,13 @@ struct Arguments {
 enum Command {
     /// Run the relay. SIGHUP reads the configuration again; SIGTERM and SIGINT stop it within 40 s
     Serve(serve::Serve),
+    /// From nothing to a relay that has delivered its first mail: asks, writes the configuration, tests it. Every question
+    /// is a flag too
+    Setup(Box<setup::Setup>),
     /// Read the configuration and say everything that is wrong with it
     Check,
+    /// Look at everything that mail depends on, here and at the providers, and say what is wrong. Changes nothing
+    Doctor(doctor::Doctor),
     /// Try it out: a stand-in for Microsoft 365 and the relay in front of it, with nothing else installed
     Quickstart(quickstart::Quickstart),
     /// Run the stand-in for smtp.office365.com alone, with a fault to rehearse if wanted
@@ -92,7 +100,9 @@ pub fn main() -> ExitCode {
     let Arguments { config, command } = Arguments::parse();
     let done = match command {
         Command::Serve(serve) => serve.run(&config),
+        Command::Setup(setup) => setup.run(&config),
         Command::Check => check::run(&config),
+        Command::Doctor(doctor) => doctor.run(&config),
         Command::Quickstart(quickstart) => quickstart.run(),
         Command::Sandbox(sandbox) => sandbox.run(),
         Command::Queue(command) => command.run(&config),

@@ -93,8 +93,8 @@ Look at it:
   mailsluice --config {file} queue list
   mailsluice --config {file} account list
 
-Go on with a real account: copy config/minimal.toml to /etc/mailsluice/config.toml, put the mailbox and its app
-password in, then `mailsluice check` and `mailsluice serve`. README.md has it step by step.
+Go on with a real account: `mailsluice setup` asks for everything, writes the configuration, tries it out and sends a
+test mail. README.md has it step by step.
 
 Ctrl-C stops it; the next run finds this one's queue.
 ",

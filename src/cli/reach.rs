@@ -1,22 +1,16 @@
 //! How a command reaches the queue: through the daemon, or, only where none runs, by opening it.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::sync::{Notify, watch};
 
 use super::output::say;
 use super::{Failure, runtime};
-use crate::app::{AppError, holds, open_queue, tell_reclaimed};
+use crate::app::AppError;
+use crate::app::errand::{Errand, Purpose};
 use crate::config::{Config, queue_path};
-use crate::control::desk::Desk;
 use crate::control::request::{Answer, Request};
 use crate::control::{client, socket_path};
-use crate::ids::AccountName;
-use crate::observe::Observer;
 use crate::observe::logging::{self, LogFormat, LogTarget};
-use crate::tokens::Logins;
 
 /// Who answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +50,8 @@ pub(super) fn ask_whom(config: &Path, request: Request) -> Result<(Answer, By), 
 fn open_and_ask(config: &Path, database: &Path, request: Request) -> Result<Answer, Failure> {
     let settings = settings_of(config, database)?;
     let changes = request.changes();
-    runtime()?.block_on(async { Ok(open_desk(&settings, changes)?.answer(request).await) })
+    let purpose = if changes { Purpose::Change } else { Purpose::Look };
+    runtime()?.block_on(async { Ok(Errand::begin(&settings, purpose)?.desk().answer(request).await) })
 }
 
 /// The settings of a queue that no daemon has; the log goes to standard error.
@@ -67,20 +62,6 @@ fn settings_of(config: &Path, database: &Path) -> Result<Config, Failure> {
     let settings = Config::load_without_secrets(config).map_err(AppError::from)?;
     logging::start(LogFormat::Text, LogTarget::Stderr);
     Ok(settings)
-}
-
-/// A desk of our own.
-fn open_desk(settings: &Config, changes: bool) -> Result<Desk, Failure> {
-    let hold = |account: &AccountName| holds(settings, account);
-    // Who only looks leaves what the last daemon had under way to the next one.
-    let opened = open_queue(&settings.queue, changes.then_some(&hold))?;
-    let (observer, wake) = (Arc::new(Observer::default()), Arc::new(Notify::new()));
-    for reclaimed in &opened.reclaimed {
-        tell_reclaimed(&observer, reclaimed, hold(&reclaimed.account));
-    }
-    let logins = Arc::new(Logins::beside(&settings.queue.path, opened.clock, Arc::clone(&observer)));
-    let (_sender, config) = watch::channel(Arc::new(settings.clone()));
-    Ok(Desk { queue: opened.queue, observer, config, wake, logins, resident: false })
 }
 
 /// Asks one thing after another, of one desk: each answer decides on the next request and how long to wait before it.
@@ -96,7 +77,8 @@ pub(super) fn converse(
     let Some(answer) = asked(&first)? else {
         let settings = settings_of(config, &database)?;
         return runtime()?.block_on(async {
-            let desk = open_desk(&settings, true)?;
+            let errand = Errand::begin(&settings, Purpose::Change)?;
+            let desk = errand.desk();
             let mut answer = desk.answer(first).await;
             while let Some((wait, request)) = next(not_refused(answer)?)? {
                 tokio::time::sleep(wait).await;

@@ -29,6 +29,7 @@ pub use problem::{ConfigErrors, Problem};
 mod account;
 mod agreement;
 mod alarms;
+pub mod certificate;
 mod client;
 mod file;
 mod headers;

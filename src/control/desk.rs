@@ -1,12 +1,15 @@
 //! Answers requests, for the daemon and, where there is none, for a command that has opened the queue itself.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::request::{AccountStanding, Answer, CapStanding, PaceStanding, Request};
+use super::test_mail;
 use crate::config::{AccountConfig, Config, Destination};
 use crate::ids::{AccountName, MessageId};
+use crate::intake::Intake;
 use crate::observe::Observer;
 use crate::observe::fate::Touched;
 use crate::queue::record::{Fate, Operated, Operation, Shown, WaitsFor};
@@ -14,6 +17,8 @@ use crate::queue::{Queue, QueueStore, StoreError, Urgency, tend_clocks};
 use crate::route::Priority;
 use crate::schedule::cap::{Allowance, Ledger, limit};
 use crate::schedule::lane::Change;
+use crate::schedule::trial::Trial;
+use crate::smtp::Address;
 use crate::time::Timestamp;
 use crate::tokens::{LoginProgress, Logins};
 
@@ -31,7 +36,22 @@ pub struct Desk {
     pub logins: Arc<Logins>,
     /// Whether this is the daemon's own desk, with counts since its start.
     pub resident: bool,
+    /// For test mails.
+    pub intake: Arc<Intake>,
+    /// What tries accounts out.
+    pub tester: Arc<dyn Tester>,
+    /// Who reads the configuration again; none where nobody does.
+    pub reloads: Option<mpsc::Sender<ReloadAsked>>,
 }
+
+/// Tries accounts out. Sockets to providers are not this floor's business, so whoever puts the parts together lends one.
+pub trait Tester: Send + Sync {
+    /// Does all that a delivery by this account does, but for the message.
+    fn test<'a>(&'a self, account: &'a AccountConfig) -> Pin<Box<dyn Future<Output = Trial> + Send + 'a>>;
+}
+
+/// Somebody wants the configuration read again, and hears here how that went.
+pub type ReloadAsked = oneshot::Sender<Result<String, String>>;
 
 impl Desk {
     /// Answers.
@@ -51,6 +71,9 @@ impl Desk {
             Request::Accounts => self.accounts().await.map(Answer::Accounts),
             Request::Resume(account) => self.resume(account).await,
             Request::Pause(account) => self.pause(account).await,
+            Request::Test(account) => Ok(self.test(&account).await),
+            Request::TestMail { from, to } => Ok(self.test_mail(from, to).await),
+            Request::Reload => Ok(self.reload().await),
             Request::Login(account) => Ok(self.log_in(&account).await),
             Request::LoginOutcome(account) => self.login_outcome(account).await,
         };
@@ -144,6 +167,35 @@ impl Desk {
         Ok(Answer::Hastened(0))
     }
 
+    async fn test(&self, name: &AccountName) -> Answer {
+        let config = Arc::clone(&self.config.borrow());
+        match config.account(name) {
+            Some(account) => Answer::Tested(Box::new(self.tester.test(account).await)),
+            None => Answer::Refused(no_such(&config, name)),
+        }
+    }
+
+    async fn test_mail(&self, from: Option<Address>, to: Address) -> Answer {
+        let config = Arc::clone(&self.config.borrow());
+        test_mail::queue(&self.intake, &config, from, to).await
+    }
+
+    async fn reload(&self) -> Answer {
+        let (asked, heard) = oneshot::channel();
+        let Some(reloads) = &self.reloads else {
+            return Answer::Refused("nothing runs here that could read the configuration again".into());
+        };
+        let stopping = || Answer::Refused("the daemon is stopping".into());
+        if reloads.send(asked).await.is_err() {
+            return stopping();
+        }
+        match heard.await {
+            Ok(Ok(sentence)) => Answer::Reloaded(sentence),
+            Ok(Err(why)) => Answer::Refused(why),
+            Err(_) => stopping(),
+        }
+    }
+
     async fn log_in(&self, account: &AccountName) -> Answer {
         let config = Arc::clone(&self.config.borrow());
         if let Some(refused) = unknown(&config, account) {
@@ -185,8 +237,12 @@ fn unknown(config: &Config, account: &AccountName) -> Option<Answer> {
     if config.account(account).is_some() {
         return None;
     }
+    Some(Answer::Refused(no_such(config, account)))
+}
+
+fn no_such(config: &Config, account: &AccountName) -> String {
     let known: Vec<&str> = config.accounts.iter().map(|account| account.name.as_str()).collect();
-    Some(Answer::Refused(format!("there is no account {account}; there is {}", known.join(", "))))
+    format!("there is no account {account}; there is {}", known.join(", "))
 }
 
 /// What keeps each account from taking mail; nothing where one takes it.

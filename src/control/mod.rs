@@ -5,6 +5,8 @@ pub mod desk;
 pub mod request;
 pub mod server;
 
+mod test_mail;
+
 use std::path::{Path, PathBuf};
 
 /// The control socket of the queue with this database.

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{AccountName, MessageId};
 use crate::observe::metrics::Counts;
 use crate::queue::record::{ListRequest, Listed, Operated, Operation, Shown, Stats};
+use crate::schedule::trial::Trial;
+use crate::smtp::Address;
 use crate::tokens::{Invitation, LoginProgress};
 
 /// What a command asks.
@@ -32,6 +34,17 @@ pub enum Request {
     Resume(AccountName),
     /// An account's lane is to be closed.
     Pause(AccountName),
+    /// An account is to be tried out, without a message.
+    Test(AccountName),
+    /// A test mail is to be queued.
+    TestMail {
+        /// From whom; none: the first account's own address.
+        from: Option<Address>,
+        /// To whom.
+        to: Address,
+    },
+    /// The configuration is to be read again.
+    Reload,
     /// A user wants to log in to an account.
     Login(AccountName),
     /// How far that login is.
@@ -42,13 +55,14 @@ impl Request {
     /// Whether the queue is another one afterwards.
     pub fn changes(&self) -> bool {
         match self {
-            Self::List(_) | Self::Show(_) | Self::Stats | Self::Accounts => false,
+            Self::List(_) | Self::Show(_) | Self::Stats | Self::Accounts | Self::Test(_) | Self::Reload => false,
             Self::Operate { .. }
             | Self::RetryAll
             | Self::Resume(_)
             | Self::Pause(_)
             | Self::Login(_)
-            | Self::LoginOutcome(_) => true,
+            | Self::LoginOutcome(_)
+            | Self::TestMail { .. } => true,
         }
     }
 }
@@ -74,6 +88,12 @@ pub enum Answer {
     },
     /// How the accounts stand.
     Accounts(Vec<AccountStanding>),
+    /// What came of a trial.
+    Tested(Box<Trial>),
+    /// The message is on disk, with this queue id.
+    Queued(MessageId),
+    /// The configuration was read again; how that went, in a sentence.
+    Reloaded(String),
     /// What the user needs to log in.
     Invited(Invitation),
     /// How far a login is.

@@ -16,6 +16,7 @@ use super::replies::ReplyReader;
 use super::timeouts::{ADDRESSES, Timeouts};
 use super::tls;
 use super::trouble::{broken, protocol, within};
+use super::witness::{Sight, Witness};
 use crate::config::{SmtpEndpoint, TlsMode};
 use crate::schedule::attempt::{Obstacle, Step, Trouble, TroubleKind};
 use crate::smtp::Reply;
@@ -36,10 +37,17 @@ pub(super) fn peer_name(endpoint: &SmtpEndpoint) -> String {
 
 /// Resolves the host and connects to the first of its addresses that lets us. Credentials and plain text go together
 /// only on this machine.
-pub(super) async fn dial(endpoint: &SmtpEndpoint, peer: &str, timeouts: &Timeouts) -> Result<TcpStream, Trouble> {
+pub(super) async fn dial(
+    endpoint: &SmtpEndpoint,
+    peer: &str,
+    timeouts: &Timeouts,
+    witness: &dyn Witness,
+) -> Result<TcpStream, Trouble> {
     let addresses = resolve(endpoint, peer, timeouts).await?;
+    witness.saw(Sight::Addresses(&addresses));
     let stream = connect_any(&addresses, peer, timeouts).await?;
     let address = stream.peer_addr().map_err(|error| broken(Step::Connect, peer, &error))?;
+    witness.saw(Sight::Connected(address));
     refuse_plain_text(endpoint, address.ip())?;
     // Content and its final dot are written apart: with Nagle's algorithm the dot waits for the peer's delayed ACK, 40
     // ms each message. Without the option the connection is slower, not broken.
@@ -53,24 +61,29 @@ pub(super) async fn secure(
     endpoint: &SmtpEndpoint,
     peer: &str,
     timeouts: &Timeouts,
+    witness: &dyn Witness,
 ) -> Result<(Connection, Extensions), Obstacle> {
-    match endpoint.tls {
+    let (connection, extensions) = match endpoint.tls {
         TlsMode::None => {
-            let stream = greet(stream, endpoint, peer, timeouts).await?.into_stream(Step::Greeting)?;
-            Connection::hello(stream, &endpoint.ehlo, peer, timeouts.ehlo).await
+            let stream = greet(stream, endpoint, peer, timeouts, witness).await?.into_stream(Step::Greeting)?;
+            Connection::hello(stream, &endpoint.ehlo, peer, timeouts.ehlo).await?
         }
         TlsMode::Implicit => {
-            let stream = tls::handshake(stream, endpoint, peer, timeouts.tls).await.map_err(Obstacle::Trouble)?;
-            let stream = greet(stream, endpoint, peer, timeouts).await?.into_stream(Step::Greeting)?;
-            Connection::hello(stream, &endpoint.ehlo, peer, timeouts.ehlo).await
+            let stream =
+                tls::handshake(stream, endpoint, peer, timeouts.tls, witness).await.map_err(Obstacle::Trouble)?;
+            let stream = greet(stream, endpoint, peer, timeouts, witness).await?.into_stream(Step::Greeting)?;
+            Connection::hello(stream, &endpoint.ehlo, peer, timeouts.ehlo).await?
         }
         TlsMode::StartTls => {
-            let plain = greet(stream, endpoint, peer, timeouts).await?;
+            let plain = greet(stream, endpoint, peer, timeouts, witness).await?;
             let stream = start_tls(plain, endpoint, timeouts).await?;
-            let stream = tls::handshake(stream, endpoint, peer, timeouts.tls).await.map_err(Obstacle::Trouble)?;
-            Connection::hello(stream, &endpoint.ehlo, peer, timeouts.ehlo).await
+            let stream =
+                tls::handshake(stream, endpoint, peer, timeouts.tls, witness).await.map_err(Obstacle::Trouble)?;
+            Connection::hello(stream, &endpoint.ehlo, peer, timeouts.ehlo).await?
         }
-    }
+    };
+    witness.saw(Sight::Offered(&extensions));
+    Ok((connection, extensions))
 }
 
 async fn resolve(endpoint: &SmtpEndpoint, peer: &str, timeouts: &Timeouts) -> Result<Vec<SocketAddr>, Trouble> {
@@ -121,6 +134,7 @@ async fn greet<'a, S: Stream>(
     endpoint: &SmtpEndpoint,
     peer: &'a str,
     timeouts: &Timeouts,
+    witness: &dyn Witness,
 ) -> Result<Dialogue<'a, S>, Obstacle> {
     let mut dialogue = Dialogue { stream, reader: ReplyReader::default(), peer };
     let reply = within(timeouts.greeting, Step::Greeting, peer, dialogue.reply()).await.map_err(|mut trouble| {
@@ -130,7 +144,8 @@ async fn greet<'a, S: Stream>(
         }
         Obstacle::Trouble(trouble)
     })?;
-    positive(Step::Greeting, reply)?;
+    let reply = positive(Step::Greeting, reply)?;
+    witness.saw(Sight::Greeting(&reply));
     Ok(dialogue)
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::trouble::local;
 use crate::ids::MessageId;
-use crate::schedule::attempt::{End, Obstacle, RcptResult, Step, Transcript};
+use crate::schedule::attempt::{End, Obstacle, RcptResult, Step, Transcript, Trouble};
 use crate::smtp::{EnhancedStatus, Envelope, Reply};
 use crate::time::{Timestamp, wall_clock};
 
@@ -31,6 +31,18 @@ pub async fn deliver(directory: &Path, id: MessageId, envelope: &Envelope, conte
     let detail = format!("the message cannot be written to the directory {}: {detail}", directory.display());
     let end = End::Stopped(Obstacle::Trouble(local(Step::Content, detail)));
     Transcript { recipients: vec![RcptResult::NotAsked; recipients], end }
+}
+
+/// Whether files can be written to the directory: writes one, and removes it. Blocking.
+pub(super) fn try_out(directory: &Path) -> Result<(), Trouble> {
+    let path = directory.join(format!(".trial-{}.part", std::process::id()));
+    let written = new(OpenOptions::new().create(true).truncate(true), &path)
+        .and_then(|file| fill(file, b"trial"))
+        .and_then(|()| fs::remove_file(&path));
+    written.map_err(|error| {
+        let detail = format!("nothing can be written to the directory {}: {error}", directory.display());
+        local(Step::Content, detail)
+    })
 }
 
 /// Blocking. The message appears last, when its envelope is there.
@@ -97,7 +109,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::schedule::attempt::{Trouble, TroubleKind};
+    use crate::schedule::attempt::TroubleKind;
     use crate::smtp::ReversePath;
 
     fn envelope() -> Envelope {
@@ -142,6 +154,14 @@ mod tests {
             [0, 1].map(|n| ["eml", "json"].map(|kind| format!("20261122T154948.000Z-{}-{n}.{kind}", MessageId(7))));
         assert_eq!(names, wanted.concat());
         assert_eq!(fs::read(directory.path().join(&names[0])).unwrap(), b"one");
+    }
+
+    #[test]
+    fn trying_a_directory_leaves_nothing_there() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(try_out(directory.path()), Ok(()));
+        assert_eq!(names(directory.path()), [""; 0]);
+        assert!(try_out(&directory.path().join("missing")).unwrap_err().detail.contains("No such file"));
     }
 
     #[tokio::test]

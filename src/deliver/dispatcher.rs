@@ -10,6 +10,7 @@ use tokio::task::{self, JoinSet};
 
 use super::pool::{Pool, dismiss};
 use super::round::{Round, round};
+use super::trial::Trials;
 use super::upstream::Timeouts;
 use super::worker::Worker;
 use crate::config::Config;
@@ -82,6 +83,11 @@ impl Dispatcher {
             workers: JoinSet::new(),
             claims: HashMap::new(),
         }
+    }
+
+    /// Trials that share slots, logins and connections with the deliveries.
+    pub fn trials(&self) -> Trials {
+        Trials::beside(Arc::clone(&self.shared))
     }
 
     /// Runs until `stop` says so, then lets what is under way come to its end, for `grace` at most.

@@ -4,6 +4,7 @@ pub mod directory;
 pub mod dispatcher;
 pub mod mended;
 pub mod round;
+pub mod trial;
 pub mod upstream;
 
 mod connect;
@@ -18,4 +19,5 @@ mod replies;
 mod timeouts;
 mod tls;
 mod trouble;
+mod witness;
 mod worker;

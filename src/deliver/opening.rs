@@ -3,6 +3,7 @@
 use super::credentials::Credentials;
 use super::trouble::protocol;
 use super::upstream::{Timeouts, Upstream};
+use super::witness::{Sight, Witness};
 use crate::config::{AccountConfig, Login, Method, OAuth, SmtpEndpoint};
 use crate::provider::refusal::ends_passwords;
 use crate::schedule::attempt::{Obstacle, Step, Trouble, TroubleKind};
@@ -14,6 +15,7 @@ pub(super) struct Opening<'a> {
     pub(super) endpoint: &'a SmtpEndpoint,
     pub(super) logins: &'a Logins,
     pub(super) timeouts: &'a Timeouts,
+    pub(super) witness: &'a dyn Witness,
 }
 
 /// At most so many connections are made for one session: with the token at hand, with a fresh one, and with the password.
@@ -22,7 +24,7 @@ pub const OPENINGS: u32 = 3;
 impl Opening<'_> {
     pub(super) async fn open(self) -> Result<Upstream, Obstacle> {
         let Some(login) = &self.endpoint.login else {
-            return Upstream::connect(self.endpoint, None, self.timeouts).await;
+            return Upstream::connect(self.endpoint, None, self.timeouts, self.witness).await;
         };
         let name = &self.account.name;
         let methods = self.logins.methods(name, login);
@@ -45,6 +47,9 @@ impl Opening<'_> {
             if login.password.is_some() && login.oauth.is_some() {
                 self.logins.failed(name, *method, failure, said(&obstacle));
             }
+            if met.len() + 1 < methods.len() {
+                self.witness.saw(Sight::Fallen(*method, &said(&obstacle)));
+            }
             met.push((*method, obstacle));
         }
         self.logins.refused(name);
@@ -66,7 +71,7 @@ impl Opening<'_> {
     }
 
     async fn connect(&self, credentials: Credentials) -> Result<Upstream, Obstacle> {
-        let connected = Upstream::connect(self.endpoint, Some(credentials), self.timeouts).await;
+        let connected = Upstream::connect(self.endpoint, Some(credentials), self.timeouts, self.witness).await;
         if let Err(Obstacle::Refused { step: Step::Auth, .. }) = &connected {
             self.logins.count_refusal(&self.account.name);
         }
@@ -80,6 +85,7 @@ impl Opening<'_> {
         loop {
             let token = self.logins.token(&self.account.name, oauth).await.map_err(Obstacle::Trouble)?;
             tokens += 1;
+            self.witness.saw(Sight::Token);
             let credentials = Credentials::bearer(&login.username, token.secret.clone(), &login.mechanisms);
             match self.connect(credentials).await {
                 Err(obstacle) if is_refused_login(&obstacle) => {

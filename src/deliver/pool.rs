@@ -105,6 +105,18 @@ impl Pool {
         (None, retired)
     }
 
+    /// An idle connection of the login, to be closed, where its place is wanted: all slots are taken.
+    pub(super) fn make_room(&self, login: &LoginKey, connections: u32) -> Option<Pooled> {
+        if self.semaphore(login, connections).available_permits() > 0 {
+            return None;
+        }
+        let mut pool = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.values_mut().find_map(|idle| {
+            let index = idle.iter().position(|pooled| pooled.login == *login)?;
+            Some(idle.swap_remove(index))
+        })
+    }
+
     /// Keeps a connection for the next message, or returns it to be closed.
     pub(super) fn put(&self, account: &AccountName, pooled: Pooled) -> Option<Pooled> {
         if !pooled.is_worth_keeping(pooled.idle_since) {

@@ -49,6 +49,21 @@ impl Timeouts {
         self.block.saturating_add(Duration::from_secs(octets as u64 / SLOWEST))
     }
 
+    /// Those of a trial, for which somebody waits: short, and long enough for every host that works.
+    pub fn of_a_trial() -> Self {
+        let half_a_minute = Duration::from_secs(30);
+        Self {
+            resolve: Duration::from_secs(15),
+            connect: Duration::from_secs(10),
+            greeting: half_a_minute,
+            ehlo: half_a_minute,
+            tls: half_a_minute,
+            auth: half_a_minute,
+            mail: half_a_minute,
+            ..Self::default()
+        }
+    }
+
     /// What opening a session can take at most.
     pub fn opening(&self) -> Duration {
         let reached = self.resolve + self.connect * ADDRESSES + self.greeting;

@@ -15,6 +15,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::trouble::{broken, local, timed_out};
+use super::witness::{Sight, Witness};
 use crate::config::{ClientCertificate, SmtpEndpoint};
 use crate::schedule::attempt::{Step, Trouble, TroubleKind};
 use crate::web::system_roots;
@@ -25,6 +26,7 @@ pub(super) async fn handshake<S>(
     endpoint: &SmtpEndpoint,
     peer: &str,
     limit: Duration,
+    witness: &dyn Witness,
 ) -> Result<TlsStream<S>, Trouble>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -36,7 +38,10 @@ where
         .await
         .unwrap_or_else(|error| Err(fault(format!("the trust store could not be read: {error}"))))?;
     match timeout(limit, TlsConnector::from(Arc::new(config)).connect(name, stream)).await {
-        Ok(Ok(stream)) => Ok(stream),
+        Ok(Ok(stream)) => {
+            witness.saw(Sight::Encrypted(stream.get_ref().1));
+            Ok(stream)
+        }
         Ok(Err(error)) => Err(failed(&error, endpoint, peer)),
         Err(_) => Err(timed_out(Step::Tls, peer, limit)),
     }

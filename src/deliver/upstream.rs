@@ -11,10 +11,11 @@ pub use super::opening::OPENINGS;
 use super::opening::Opening;
 pub use super::timeouts::Timeouts;
 use super::trouble::{local, protocol};
+use super::witness::{Sight, Unwatched, Witness};
 use crate::config::{AccountConfig, SmtpEndpoint};
 use crate::provider::Mechanism;
 use crate::schedule::attempt::{End, Obstacle, RcptResult, Step, Transcript, Trouble};
-use crate::smtp::{Envelope, Reply};
+use crate::smtp::{Envelope, Reply, ReversePath};
 use crate::tokens::Logins;
 
 /// A connection to a smarthost that is encrypted as configured and logged in.
@@ -50,7 +51,22 @@ impl Upstream {
         logins: &Logins,
         timeouts: &Timeouts,
     ) -> Result<Self, Obstacle> {
-        Opening { account, endpoint, logins, timeouts }.open().await
+        Opening { account, endpoint, logins, timeouts, witness: &Unwatched }.open().await
+    }
+
+    /// Begins a transaction and resets it: whether the host lets this sender in, without a message.
+    ///
+    /// # Errors
+    /// The refusing reply, or the trouble, of MAIL or RSET.
+    pub(super) async fn try_sender(&mut self, sender: &ReversePath) -> Result<Reply, Obstacle> {
+        self.reusable = false;
+        let command = mail(sender, &[]);
+        let reply = self.connection.command(&command, Step::Mail, self.timeouts.mail).await;
+        let reply = expect(2, Step::Mail, reply.map_err(Obstacle::Trouble)?, &self.peer)?;
+        let reset = self.connection.command("RSET\r\n", Step::Mail, self.timeouts.farewell).await;
+        expect(2, Step::Mail, reset.map_err(Obstacle::Trouble)?, &self.peer)?;
+        self.reusable = self.connection.is_sound();
+        Ok(reply)
     }
 
     /// What the smarthost offers.
@@ -92,10 +108,11 @@ impl Upstream {
         endpoint: &SmtpEndpoint,
         credentials: Option<Credentials>,
         timeouts: &Timeouts,
+        witness: &dyn Witness,
     ) -> Result<Self, Obstacle> {
         let peer = connect::peer_name(endpoint);
-        let stream = connect::dial(endpoint, &peer, timeouts).await.map_err(Obstacle::Trouble)?;
-        Self::over(stream, endpoint, credentials, peer, timeouts).await
+        let stream = connect::dial(endpoint, &peer, timeouts, witness).await.map_err(Obstacle::Trouble)?;
+        Self::over(stream, endpoint, credentials, peer, timeouts, witness).await
     }
 
     async fn over(
@@ -104,16 +121,17 @@ impl Upstream {
         credentials: Option<Credentials>,
         peer: String,
         timeouts: &Timeouts,
+        witness: &dyn Witness,
     ) -> Result<Self, Obstacle> {
-        let (connection, extensions) = connect::secure(stream, endpoint, &peer, timeouts).await?;
+        let (connection, extensions) = connect::secure(stream, endpoint, &peer, timeouts, witness).await?;
         let mut upstream = Self { connection, extensions, peer, timeouts: timeouts.clone(), reusable: true };
         if let Some(credentials) = credentials {
-            upstream.log_in(&credentials).await?;
+            upstream.log_in(&credentials, witness).await?;
         }
         Ok(upstream)
     }
 
-    async fn log_in(&mut self, credentials: &Credentials) -> Result<(), Obstacle> {
+    async fn log_in(&mut self, credentials: &Credentials, witness: &dyn Witness) -> Result<(), Obstacle> {
         let mechanism = credentials.choose(&self.extensions.auth).map_err(|wanted| {
             let offered = match self.extensions.auth.as_slice() {
                 [] => "no login at all".to_owned(),
@@ -130,7 +148,8 @@ impl Upstream {
             } else if mechanism == Mechanism::Xoauth2 && reply.code == CHALLENGE {
                 self.take_error_challenge(&reply, &hidden).await?;
             } else {
-                expect(2, Step::Auth, reply, &self.peer)?;
+                let reply = expect(2, Step::Auth, reply, &self.peer)?;
+                witness.saw(Sight::LoggedIn(mechanism, &reply));
             }
         }
         Ok(())

@@ -11,7 +11,7 @@ use crate::provider::Provider;
 use crate::time::Timestamp;
 
 /// Everything that ends. A file that cannot be read says nothing here: whoever needs it tells. Blocking.
-pub(super) fn read(config: &Config) -> Vec<Ending> {
+pub fn read(config: &Config) -> Vec<Ending> {
     config.accounts.iter().flat_map(of_account).collect()
 }
 

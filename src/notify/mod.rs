@@ -1,7 +1,7 @@
 //! Tells people: looks at lanes, caps, room and dates, and sends what is news to the log, to a webhook and by mail; reports
 //! messages that have failed. What is news is decided in [`crate::alarm`], what a report looks like in [`crate::message`].
 
-mod endings;
+pub mod endings;
 mod failures;
 mod letters;
 mod look;

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::admission::{Admission, Rejection, Seat};
 use super::connection::{self, Peer};
+use super::ports::{self, Holder};
 use super::shutdown::Shutdown;
 use crate::config::ListenerConfig;
 use crate::intake::Intake;
@@ -47,12 +48,14 @@ pub struct Listener {
 
 /// An address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}; {}", advice(.source))]
+#[error("cannot listen on {address}: {}", reason(.source, .holder.as_ref()))]
 pub struct BindError {
     /// Which.
     pub address: SocketAddr,
     /// What the system said.
     pub source: io::Error,
+    /// Who has it, where somebody else has.
+    pub holder: Option<Holder>,
 }
 
 /// What the tasks of a listener share.
@@ -70,7 +73,7 @@ impl Listener {
     /// # Errors
     /// The first address that cannot be had; then none is bound.
     pub fn bind(addresses: &[SocketAddr]) -> Result<Self, BindError> {
-        let bound = |address: &SocketAddr| bind(*address).map_err(|source| BindError { address: *address, source });
+        let bound = |address: &SocketAddr| bind(*address).map_err(|source| failed(*address, source));
         Ok(Self { sockets: addresses.iter().map(bound).collect::<Result<_, _>>()? })
     }
 
@@ -110,13 +113,22 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-fn advice(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => "another program has this port: `ss -ltnp` shows which",
-        io::ErrorKind::PermissionDenied => "ports below 1024 need root or CAP_NET_BIND_SERVICE",
-        io::ErrorKind::AddrNotAvailable => "this machine does not have the address: `ip address` shows those it has",
+fn failed(address: SocketAddr, source: io::Error) -> BindError {
+    let holder = if source.kind() == io::ErrorKind::AddrInUse { ports::holder(address) } else { None };
+    BindError { address, source, holder }
+}
+
+fn reason(error: &io::Error, holder: Option<&Holder>) -> String {
+    let advice = match (error.kind(), holder) {
+        (io::ErrorKind::AddrInUse, Some(holder)) => return format!("it is taken by {holder}: {}", holder.advice()),
+        (io::ErrorKind::AddrInUse, None) => "another program has this port: `sudo ss -ltnp` shows which",
+        (io::ErrorKind::PermissionDenied, _) => "ports below 1024 need root or CAP_NET_BIND_SERVICE",
+        (io::ErrorKind::AddrNotAvailable, _) => {
+            "this machine does not have the address: `ip address` shows those it has"
+        }
         _ => "correct `address` of this [[listener]]",
-    }
+    };
+    format!("{error}; {advice}")
 }
 
 async fn accept(socket: TcpListener, shared: Arc<Shared>, mut shutdown: Shutdown) {

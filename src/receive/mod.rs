@@ -6,6 +6,7 @@
 mod admission;
 mod connection;
 mod listener;
+pub mod ports;
 mod shutdown;
 
 pub use listener::{BindError, Listener, Settings};

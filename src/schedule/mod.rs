@@ -7,4 +7,5 @@ pub mod lane;
 pub mod pace;
 pub mod plan;
 pub mod retry;
+pub mod trial;
 pub mod verdict;

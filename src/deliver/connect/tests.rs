@@ -18,6 +18,7 @@ use crate::config::secret::Secret;
 use crate::deliver::peer::Act::{Content, Hear, Say};
 use crate::deliver::peer::{Act, Heard, endpoint, password, play, tls_server};
 use crate::deliver::upstream::{BodyKind, Upstream};
+use crate::deliver::witness::Unwatched;
 use crate::schedule::attempt::{End, RcptResult};
 use crate::smtp::{Envelope, ReversePath};
 
@@ -43,7 +44,7 @@ async fn peer<S: Stream>(mut stream: S, before: Vec<Act>, acceptor: TlsAcceptor,
 }
 
 async fn secured(stream: DuplexStream, endpoint: &SmtpEndpoint) -> Result<Extensions, Obstacle> {
-    secure(stream, endpoint, "localhost:587", &Timeouts::default()).await.map(|(_, extensions)| extensions)
+    secure(stream, endpoint, "localhost:587", &Timeouts::default(), &Unwatched).await.map(|(_, extensions)| extensions)
 }
 
 /// What comes of STARTTLS when the server plays `before` in plain text and then shakes hands.
@@ -82,7 +83,7 @@ async fn a_message_goes_out_over_tcp_and_starttls() {
         let (stream, _) = listener.accept().await.unwrap();
         peer(stream, [OFFER, GO].concat(), acceptor, script).await
     });
-    let mut upstream = Upstream::connect(&endpoint, None, &Timeouts::default()).await.unwrap();
+    let mut upstream = Upstream::connect(&endpoint, None, &Timeouts::default(), &Unwatched).await.unwrap();
     // What was offered before TLS counts no more (RFC 3207 §4.2).
     assert_eq!(upstream.extensions(), &Extensions { size: Some(1000), ..Extensions::default() });
     let envelope = Envelope { reverse_path: ReversePath::Null, recipients: vec!["a@example.com".parse().unwrap()] };
@@ -258,7 +259,7 @@ async fn a_closed_port_is_named() {
     let port = listener.local_addr().unwrap().port();
     drop(listener);
     let endpoint = SmtpEndpoint { host: "127.0.0.1".into(), port, ..endpoint(TlsMode::None) };
-    let trouble = dial(&endpoint, &peer_name(&endpoint), &Timeouts::default()).await.unwrap_err();
+    let trouble = dial(&endpoint, &peer_name(&endpoint), &Timeouts::default(), &Unwatched).await.unwrap_err();
     assert_eq!((trouble.step, trouble.kind), (Step::Connect, TroubleKind::Connect));
     assert!(trouble.detail.contains(&format!("127.0.0.1:{port}: Connection refused")), "{trouble}");
 }
@@ -271,7 +272,7 @@ async fn every_address_is_tried_and_small_writes_go_at_once() {
     let stream = connect_any(&[shut, open], "peer", &Timeouts::default()).await.unwrap();
     assert_eq!(stream.peer_addr().unwrap(), open);
     let endpoint = SmtpEndpoint { host: "127.0.0.1".into(), port: open.port(), ..endpoint(TlsMode::None) };
-    assert!(dial(&endpoint, "peer", &Timeouts::default()).await.unwrap().nodelay().unwrap());
+    assert!(dial(&endpoint, "peer", &Timeouts::default(), &Unwatched).await.unwrap().nodelay().unwrap());
 }
 
 #[test]

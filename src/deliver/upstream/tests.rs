@@ -18,7 +18,7 @@ const HELLO: &[Act] = &[Say(b"220 peer\r\n"), Hear("EHLO relay.example.com\r\n")
 
 async fn over(stream: tokio::io::DuplexStream, credentials: Option<Credentials>) -> Result<Upstream, Obstacle> {
     let timeouts = Timeouts::default();
-    Upstream::over(stream, &endpoint(TlsMode::None), credentials, "peer:25".into(), &timeouts).await
+    Upstream::over(stream, &endpoint(TlsMode::None), credentials, "peer:25".into(), &timeouts, &Unwatched).await
 }
 
 async fn scripted(

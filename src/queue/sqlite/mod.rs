@@ -32,8 +32,8 @@ use crate::schedule::cap::Ledger;
 use crate::schedule::lane::Lane;
 use crate::time::Timestamp;
 use checkpoint::Checkpointer;
-pub use place::Machine;
 use place::Place;
+pub use place::{Machine, Survey};
 pub use read::SqliteReader;
 
 /// Where the queue lies and how much it may hold.

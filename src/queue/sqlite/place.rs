@@ -32,7 +32,7 @@ impl Machine {
 #[derive(Debug)]
 pub(super) struct Place {
     database: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Place {
@@ -42,11 +42,7 @@ impl Place {
             let path = path.to_owned();
             move |source| OpenError::Io { path, what, source }
         };
-        let folder = match database.parent() {
-            Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
-            Some(folder) => folder,
-            None => Path::new("."),
-        };
+        let folder = folder_of(database);
         if !folder.exists() {
             std::os::unix::fs::DirBuilderExt::mode(std::fs::DirBuilder::new().recursive(true), 0o700)
                 .create(folder)
@@ -55,8 +51,7 @@ impl Place {
         if let Ok(metadata) = database.metadata() {
             refuse_foreign(database, metadata.uid())?;
         }
-        let kind = statfs(folder).map(|fs| forgetful(fs.f_type as u64)).unwrap_or(None);
-        if let Some(kind) = kind.filter(|_| !ephemeral) {
+        if let Some(kind) = kind_of(folder).filter(|_| !ephemeral) {
             return Err(OpenError::Ephemeral { path: folder.to_owned(), kind });
         }
         let path = beside(database, "lock");
@@ -75,13 +70,12 @@ impl Place {
         }
         // Who holds it, for the message of the one who cannot have it; the lock itself does not rest on it.
         let _ = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id()));
-        Ok(Self { database: database.to_owned(), _lock: lock })
+        Ok(Self { database: database.to_owned(), lock })
     }
 
     /// Octets that this process may still write to the file system; none where it does not say.
     pub(super) fn free_bytes(&self) -> Option<u64> {
-        let folder = self.database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        statvfs(folder).ok().map(|fs| fs.f_bavail.saturating_mul(fs.f_frsize))
+        free_in(folder_of(&self.database))
     }
 
     /// Lays the ballast down where it is missing and there is ample room.
@@ -110,6 +104,53 @@ impl Place {
     pub(super) fn log_bytes(&self) -> u64 {
         beside(&self.database, "wal").metadata().map_or(0, |metadata| metadata.len())
     }
+}
+
+impl Drop for Place {
+    /// Closing would not do: a program that is just being started has the file open too, until it is loaded, and the lock
+    /// lives as long (flock(2)).
+    fn drop(&mut self) {
+        let _ = flock(&self.lock, FlockOperation::Unlock);
+    }
+}
+
+/// What can be told of a queue's place without taking it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survey {
+    /// The folder of the database.
+    pub folder: PathBuf,
+    /// Why its file system is none for a queue, where it is not.
+    pub forgetful: Option<&'static str>,
+    /// Octets that this process may still write there; none where nobody says.
+    pub free: Option<u64>,
+    /// The process that has, or had, the queue.
+    pub process: Option<u32>,
+}
+
+impl Survey {
+    /// Looks, and changes nothing.
+    pub fn of(database: &Path) -> Self {
+        let folder = folder_of(database);
+        let lock = std::fs::read_to_string(beside(database, "lock"));
+        Self {
+            folder: folder.to_owned(),
+            forgetful: kind_of(folder),
+            free: free_in(folder),
+            process: lock.ok().and_then(|text| text.trim().parse().ok()),
+        }
+    }
+}
+
+fn folder_of(database: &Path) -> &Path {
+    database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn kind_of(folder: &Path) -> Option<&'static str> {
+    statfs(folder).ok().and_then(|fs| forgetful(fs.f_type as u64))
+}
+
+fn free_in(folder: &Path) -> Option<u64> {
+    statvfs(folder).ok().map(|fs| fs.f_bavail.saturating_mul(fs.f_frsize))
 }
 
 /// The file beside the database with this suffix, as SQLite names its own: `queue.db-wal`.
@@ -144,3 +185,21 @@ fn forgetful(magic: u64) -> Option<&'static str> {
 
 /// Enough for the claims and settlements of some thousand messages.
 const BALLAST: u64 = 4 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_free_once_it_is_left_whoever_else_has_its_files_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("queue.db");
+        let place = Place::take(&database, true).unwrap();
+        // What a program that is being started has until it is loaded.
+        let inherited = place.lock.try_clone().unwrap();
+        assert!(matches!(Place::take(&database, true), Err(OpenError::Locked { pid: Some(_), .. })));
+        drop(place);
+        assert!(Place::take(&database, true).is_ok());
+        drop(inherited);
+    }
+}

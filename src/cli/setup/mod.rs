@@ -1,0 +1,222 @@
+//! `mailsluice setup`: from nothing to a relay that has delivered its first mail. Every question is a flag too.
+
+mod answers;
+mod ask;
+mod compose;
+mod files;
+mod mail;
+
+use std::path::Path;
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use self::answers::Flags;
+use self::ask::Asker;
+use self::compose::{Answers, LoginWay};
+use self::files::{Custody, Existing, Written};
+use super::Failure;
+use super::output::say;
+use super::{doctor, trial};
+use crate::app::custody::DAEMON;
+use crate::config::secret::quoted;
+use crate::config::{Config, Surroundings};
+use crate::control::client;
+use crate::control::request::{Answer, Request};
+use crate::control::socket_path;
+use crate::doctor::users::Identity;
+use crate::smtp::Address;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Setup {
+    #[command(flatten)]
+    flags: Flags,
+    /// Where a test mail goes [default: the account's own address]
+    #[arg(long, value_name = "ADDRESS")]
+    test_to: Option<String>,
+    /// Write the files, and neither log in nor send
+    #[arg(long)]
+    no_test: bool,
+    /// Write over a configuration that is there; it stays as `….bak`
+    #[arg(long)]
+    force: bool,
+    /// Ask nothing: take the defaults for what no flag says
+    #[arg(long, visible_alias = "no-input")]
+    yes: bool,
+}
+
+/// Everything that was asked for.
+struct Told {
+    answers: Answers,
+    secret: Option<SecretString>,
+    test_to: Option<Address>,
+}
+
+impl Setup {
+    pub(super) fn run(self, config: &Path) -> Result<(), Failure> {
+        let config = std::path::absolute(config).map_err(|error| cannot(config, &error))?;
+        self.refuse_early(&config)?;
+        let told = self.ask()?;
+        let text = told.answers.compose(&config);
+        let around = Surroundings { reads_secrets: false, ..Surroundings::of(&config) };
+        let settings = Config::parse(&text, &config.display().to_string(), &around)
+            .map_err(|errors| Failure::Said(format!("these answers make no configuration:\n{errors}")))?;
+        self.write(&config, &told, &text)?;
+        if self.no_test {
+            return next_steps(&config, &settings);
+        }
+        if told.answers.way == LoginWay::DeviceCode {
+            // Without a login there is nothing to test.
+            return after_device_code(&config, &settings, &told);
+        }
+        say!("")?;
+        let counter = mail::Counter::at(&config, &settings)?;
+        counter.take_over()?;
+        test_account(&config, &told)?;
+        if let Some(to) = &told.test_to {
+            say!("")?;
+            counter.send(to)?;
+        }
+        next_steps(&config, &settings)
+    }
+
+    /// What can be known before anything is asked.
+    fn refuse_early(&self, config: &Path) -> Result<(), Failure> {
+        let shown = config.display();
+        if config.exists() && !self.force {
+            return Err(Failure::Said(format!(
+                "{shown} is there already: `mailsluice --config {0} doctor` looks at it; with --force a new one takes its \
+                 place, and it stays as {0}.bak",
+                quoted(config)
+            )));
+        }
+        let there = config.ancestors().skip(1).find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+        let writable = rustix::fs::access(there, rustix::fs::Access::WRITE_OK);
+        writable.map_err(|error| {
+            Failure::Said(format!(
+                "{} cannot be written ({error}): run this as root (`sudo mailsluice setup`), or name another place by --config",
+                there.display()
+            ))
+        })
+    }
+
+    fn ask(&self) -> Result<Told, Failure> {
+        let mut asker = Asker::new(self.yes);
+        if asker.is_heard() {
+            say!("Empty answers take what stands in [brackets]. Nothing is written before the last question.\n")?;
+        }
+        let answers = self.flags.answers(&mut asker)?;
+        let secret = self.flags.secret(&mut asker, answers.as_ref().map(|answers| answers.way))?;
+        let test_to = self.test_address(&mut asker, answers.as_ref())?;
+        asker.complete()?;
+        // Where an answer is missing, this has been said.
+        let answers = answers.ok_or_else(|| Failure::Said("an answer is missing".into()))?;
+        Ok(Told { answers, secret, test_to })
+    }
+
+    fn test_address(&self, asker: &mut Asker, answers: Option<&Answers>) -> Result<Option<Address>, Failure> {
+        if self.no_test {
+            return Ok(None);
+        }
+        let own = answers.and_then(|answers| answers.from.clone().or_else(|| answers.username.clone()));
+        let own = own.filter(|own| own.parse::<Address>().is_ok());
+        let question = ask::Question { text: "Where does a test mail go", flag: "--test-to", default: own };
+        asker.ask(&question, self.test_to.as_deref(), answers::address)
+    }
+
+    fn write(&self, config: &Path, told: &Told, text: &str) -> Result<(), Failure> {
+        let custody = Custody::here();
+        let existing = if self.force { Existing::Replace } else { Existing::Keep };
+        if let Some(folder) = config.parent() {
+            custody.make_folder(folder).map_err(|error| cannot(folder, &error))?;
+        }
+        say!("")?;
+        if let (Some(path), Some(secret)) = (told.answers.secret_file(config), &told.secret) {
+            let written = custody.write(&path, secret.expose_secret().as_bytes(), existing);
+            tell(&path, "the secret", written, custody)?;
+        }
+        tell(config, "the configuration", custody.write(config, text.as_bytes(), existing), custody)
+    }
+}
+
+fn tell(path: &Path, what: &str, written: std::io::Result<Written>, custody: Custody) -> Result<(), Failure> {
+    let shown = path.display();
+    let readers = match custody {
+        Custody::Group(_) => "mode 0640, root and the group mailsluice",
+        Custody::Own => "mode 0600, this user alone",
+    };
+    match written {
+        Ok(Written::New) => say!("wrote {what}: {shown} ({readers})"),
+        Ok(Written::Replaced(backup)) => {
+            say!("wrote {what}: {shown} ({readers}); the one before is {}", backup.display())
+        }
+        Ok(Written::Same) => say!("kept {what}: {shown} ({readers})"),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(Failure::Said(format!(
+            "{shown} is there already and holds something else: with --force a new one takes its place"
+        ))),
+        Err(error) => Err(cannot(path, &error)),
+    }
+}
+
+fn cannot(path: &Path, error: &dyn std::fmt::Display) -> Failure {
+    Failure::Said(format!("{} cannot be written: {error}", path.display()))
+}
+
+fn test_account(config: &Path, told: &Told) -> Result<(), Failure> {
+    let name = told.answers.account();
+    trial::test(config, name, trial::Output::Text).map_err(|failure| {
+        Failure::Said(format!(
+            "{}\nThe files stay as they are. When it is mended: mailsluice --config {} account test {name}",
+            failure.text(),
+            quoted(config)
+        ))
+    })
+}
+
+fn after_device_code(config: &Path, settings: &Config, told: &Told) -> Result<(), Failure> {
+    let (config_shown, name) = (quoted(config), told.answers.account());
+    say!("\nNow the user of the mailbox logs in, once, while the daemon runs, which keeps what comes of it:")?;
+    say!("  mailsluice --config {config_shown} account login {name}")?;
+    say!("  mailsluice --config {config_shown} account test {name}")?;
+    next_steps(config, settings)
+}
+
+/// How root makes the daemon's user, and gives it what was written.
+fn give_to_a_user(config: &Path, settings: &Config) -> Result<(), Failure> {
+    say!("  make the daemon's user, and give it the files:")?;
+    say!("    useradd --system --home-dir /var/lib/mailsluice --shell /usr/sbin/nologin mailsluice")?;
+    let folder = config.parent().map(quoted).unwrap_or_default();
+    say!("    chgrp -R mailsluice {folder} && chmod 750 {folder} && chmod 640 {folder}/*")?;
+    match settings.queue.path.parent().filter(|queue| queue.exists()).map(quoted) {
+        Some(queue) => say!("    chown -R mailsluice: {queue}"),
+        None => Ok(()),
+    }
+}
+
+/// How to go on.
+fn next_steps(config: &Path, settings: &Config) -> Result<(), Failure> {
+    let standard = config == Path::new("/etc/mailsluice/config.toml");
+    let shown = quoted(config);
+    say!("\nNext:")?;
+    if Identity::own().is_root() && Identity::named(DAEMON).is_none() {
+        give_to_a_user(config, settings)?;
+    }
+    for finding in doctor::listeners_in_the_way(settings) {
+        say!("  {}: {}", finding.seen, finding.advice.unwrap_or_default())?;
+    }
+    let running =
+        matches!(client::ask(&socket_path(&settings.queue.path), &Request::Stats), Ok(Some(Answer::Stats { .. })));
+    match (running, standard) {
+        (true, _) => say!("  the daemon runs; `mailsluice --config {shown} queue list` shows what waits")?,
+        (false, true) => {
+            say!("  start the daemon: sudo systemctl enable --now mailsluice   (the unit is in systemd/)")?
+        }
+        (false, false) => say!("  start the daemon: mailsluice --config {shown} serve")?,
+    }
+    let address = settings.listeners.first().and_then(|listener| listener.addresses.first());
+    if let Some(address) = address {
+        let host = if address.ip().is_loopback() { "localhost".into() } else { "this machine's address".to_owned() };
+        say!("  point a web form or a device at {host}, port {}: no encryption, no login", address.port())?;
+    }
+    say!("  look at all of it: mailsluice --config {shown} doctor")?;
+    Ok(())
+}

@@ -112,6 +112,14 @@ impl Logins {
         }
     }
 
+    /// The method that the account should be opened by, where the last login was by the other one, and what was said.
+    pub fn stood_in_for(&self, account: &AccountName, login: &Login) -> Option<(Method, String)> {
+        let first = login.first();
+        let accounts = locked(&self.accounts);
+        let standing = accounts.get(account).filter(|standing| standing.using == Some(other(first)))?;
+        Some((first, standing.failed.get(&first).map(|failed| failed.said.clone()).unwrap_or_default()))
+    }
+
     /// This method did not open the account, and this was said.
     pub fn failed(&self, account: &AccountName, method: Method, how: Failure, said: String) {
         let at = self.clock.now();

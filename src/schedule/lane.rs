@@ -285,7 +285,8 @@ impl Lane {
             return Change::Stopped;
         };
         if !self.probes(claimed) {
-            if cause.kind.logs_in() {
+            // That the provider could not check a login, or refused the account behind one, locks nobody out.
+            if cause.kind == CauseKind::Login {
                 self.count_refused_login(now);
             }
             return Change::None;

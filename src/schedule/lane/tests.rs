@@ -85,6 +85,17 @@ fn every_refused_login_counts_towards_the_budget() {
 }
 
 #[test]
+fn many_connections_that_meet_one_blip_do_not_close_the_lane_for_an_hour() {
+    for (kind, then) in [(CauseKind::LoginLater, 300), (CauseKind::Account, 120)] {
+        let mut lane = Lane::default();
+        (0..20).for_each(|_| drop(lane.note(Event::Stopped(cause(kind)), at(0), at(1))));
+        assert_eq!(probe_secs(&lane), 61, "{kind}");
+        lane.note(Event::Stopped(cause(kind)), at(61), at(61));
+        assert_eq!(probe_secs(&lane), 61 + then, "{kind}");
+    }
+}
+
+#[test]
 fn a_restart_probes_at_once_within_the_budget() {
     let mut lane = Lane::default();
     assert_eq!(lane.restarted(at(0)), Change::None);

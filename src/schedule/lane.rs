@@ -46,7 +46,7 @@ pub struct Lane {
     /// What is left of its connections since the provider wanted fewer at a time.
     #[serde(default)]
     pub narrowed: Option<Slowed>,
-    /// When the provider refused a login or the account, by the stop of the lane or by a probe: the last ten of an hour.
+    /// When the provider refused a login: those of an hour.
     #[serde(default)]
     pub refused_logins: Vec<Timestamp>,
     /// Deliveries at which the provider refused the account, and when first: the last few.
@@ -285,7 +285,7 @@ impl Lane {
             return Change::Stopped;
         };
         if !self.probes(claimed) {
-            // That the provider could not check a login, or refused the account behind one, locks nobody out.
+            // That the provider could not check a login locks nobody out.
             if cause.kind == CauseKind::Login {
                 self.count_refused_login(now);
             }
@@ -377,7 +377,7 @@ impl Lane {
             *pace = Some(Slowed::once_more(*pace, now));
             wait = rest.map_or(wait, |rest| rest.min(LONGEST_REST));
         }
-        if kind.logs_in() {
+        if kind.refuses_login() {
             self.count_refused_login(now);
         }
         stop.probe_at = Some(self.within_budget(now.after(wait)));

@@ -1,11 +1,9 @@
 //! How a lane that is not open finds out that it may be again: soon, and never by hammering on a login.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use mailsluice::ids::MessageId;
 use mailsluice::provider::Counted::Messages;
 use mailsluice::queue::record::Fate;
 use mailsluice::route::Priority::Normal;
@@ -16,7 +14,7 @@ use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
 use super::manners::{ANSWERS_IN, Ending, LATER, QUOTA, RATE, UNLISTED, always, traps};
-use super::simulation::{Manners, Simulation, account};
+use super::simulation::{Arrival, Manners, Simulation, account};
 use super::{HOUR, MINUTE, WALL, mailbox};
 
 const REFUSED: Ending = Ending::NoLogin(535, "5.7.3 Authentication unsuccessful");
@@ -68,6 +66,23 @@ fn a_fault_of_one_account_does_not_keep_its_mail_from_the_next() {
 }
 
 #[test]
+fn refusals_of_the_account_behind_a_login_that_passes_do_not_close_the_lane_for_an_hour() {
+    let mut relay = mailbox();
+    relay.provider = Box::new(|claim| {
+        let ending = if claim.client.as_str() == "camera" { FULL } else { Ending::Accepted };
+        ending.after(claim, ANSWERS_IN, ANSWERS_IN)
+    });
+    for minute in 0..30 {
+        let at = relay.truth.after(minute * MINUTE);
+        for client in ["camera", "form"] {
+            relay.arrivals.push_back(Arrival { at, client, priority: Normal, recipients: 1 });
+        }
+    }
+    relay.run(35 * MINUTE);
+    assert_eq!(relay.count(Fate::Delivered), 30, "{:?}", relay.lane());
+}
+
+#[test]
 fn one_message_that_the_account_is_always_refused_for_does_not_hold_back_the_others() {
     let denied = Ending::Refused(Step::FinalReply, 550, "5.7.64 TenantAttribution; Relay Access Denied");
     let mut relay = mailbox();
@@ -99,23 +114,13 @@ fn endings() -> impl Strategy<Value = Ending> {
 
 const FULL: Ending = Ending::Refused(Step::FinalReply, 554, "5.2.2 mailbox full");
 
-/// One ending after another, over and over; notes by the claim's clock when a login or the account was refused. Where another
-/// message has passed since the account was refused at this one, the login is sound, and the refusal counts no more.
+/// One ending after another, over and over; notes by the claim's clock when a login was refused.
 fn refusing(endings: Vec<Ending>, refused: Rc<RefCell<Vec<Timestamp>>>) -> Manners {
     let mut endings = endings.into_iter().cycle();
-    let mut passed_since: BTreeMap<MessageId, bool> = BTreeMap::new();
     Box::new(move |claim| {
         let ending = endings.next().unwrap_or(REFUSED);
-        let counts = match ending {
-            Ending::NoLogin(..) => true,
-            FULL => !*passed_since.entry(claim.message).or_default(),
-            _ => false,
-        };
-        if counts {
+        if matches!(ending, Ending::NoLogin(..)) {
             refused.borrow_mut().push(claim.claimed.after(ANSWERS_IN));
-        }
-        if ending == Ending::Accepted {
-            passed_since.values_mut().for_each(|passed| *passed = true);
         }
         ending.after(claim, ANSWERS_IN, ANSWERS_IN)
     })

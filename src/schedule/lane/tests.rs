@@ -281,7 +281,7 @@ fn refuses_login(event: &Event) -> bool {
         Event::Stopped(cause) => cause.kind,
         _ => return false,
     };
-    matches!(kind, CauseKind::Login | CauseKind::LoginLater | CauseKind::Account)
+    matches!(kind, CauseKind::Login | CauseKind::LoginLater)
 }
 
 proptest! {

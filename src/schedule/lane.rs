@@ -223,6 +223,7 @@ impl Lane {
         self.slowed = None;
         self.narrowed = None;
         self.refused_logins.clear();
+        self.blamed.clear();
         let change = self.open();
         if change == Change::Resumed {
             self.resumed = Some(now);
@@ -431,7 +432,7 @@ const TICK: Duration = Duration::from_micros(1);
 /// So many unlisted refusals, of two clients or more, stop a lane.
 const SUSPICIONS_TO_STOP: usize = 5;
 /// Of more deliveries it is forgotten that the account was refused at them: each may stop the lane once more.
-const BLAMED_KEPT: usize = 256;
+const BLAMED_KEPT: usize = 64;
 /// More are not kept: the lane has stopped or has one client alone.
 const SUSPICIONS_KEPT: usize = 64;
 

@@ -102,7 +102,10 @@ impl Alarm {
     /// Its condition is still there.
     fn go_on(&mut self, condition: Condition, now: Timestamp, news: &mut Vec<Telling>) {
         let nearer = condition.stage < self.stage;
-        (self.sentence, self.stage, self.account) = (condition.sentence, condition.stage, condition.account);
+        // What goes back and forth between two stages is news once.
+        let untold = matches!(self.phase, Phase::Untold { .. });
+        self.stage = if untold { condition.stage } else { self.stage.min(condition.stage) };
+        (self.sentence, self.account) = (condition.sentence, condition.account);
         self.since = self.since.min(condition.since);
         let told = match self.phase {
             Phase::Untold { .. } => {

@@ -11,7 +11,7 @@ use crate::queue::{QueueStore, StoreError, tend_clocks};
 use crate::route;
 use crate::schedule::cap::Ledger;
 use crate::schedule::fairness::Fairness;
-use crate::schedule::lane::{Change, Event, Lane, Standing};
+use crate::schedule::lane::{CauseKind, Change, Event, Lane, Standing};
 use crate::schedule::plan::{AccountState, Flow, Plan, RouteState, State, plan};
 use crate::schedule::verdict::{Case, Charge, Elsewhere, Report, Verdict, verdict};
 use crate::smtp::ReversePath;
@@ -158,6 +158,11 @@ pub fn book(
     let settled = store.settle(claim, &settlement, now)?;
     if let Report::NoSession { refused_logins, .. } = report {
         lane.note_refused_logins(*refused_logins, now);
+    }
+    if let (Report::Transacted(_), Some(Event::Stopped(cause))) = (report, &verdict.event)
+        && cause.kind == CauseKind::Account
+    {
+        lane.blame(claim.delivery, now);
     }
     let change = match verdict.event.clone() {
         Some(event) => lane.note(event, claim.claimed, now),

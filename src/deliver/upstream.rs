@@ -4,7 +4,7 @@
 use secrecy::ExposeSecret as _;
 
 use super::connect::{self, Stream};
-use super::credentials::{Credentials, Hidden, error_challenge};
+use super::credentials::{Credentials, error_challenge};
 pub use super::extensions::Extensions;
 use super::lettre::{CLOSING, Connection, Parameter, mail, rcpt};
 pub use super::opening::OPENINGS;
@@ -16,7 +16,7 @@ use crate::config::{AccountConfig, SmtpEndpoint};
 use crate::provider::Mechanism;
 use crate::schedule::attempt::{End, Obstacle, RcptResult, Step, Transcript, Trouble};
 use crate::smtp::{Envelope, Reply, ReversePath};
-use crate::tokens::Logins;
+use crate::tokens::{Hidden, Logins};
 
 /// A connection to a smarthost that is encrypted as configured and logged in.
 #[derive(Debug)]

@@ -123,7 +123,7 @@ impl Row {
 
 /// Reads the provider's refusal of `step`.
 pub fn meaning(provider: Provider, step: Step, reply: &Reply) -> Meaning {
-    let text = reply.text().to_ascii_lowercase();
+    let text = without_addresses(&reply.text().to_ascii_lowercase());
     // What the provider itself calls temporary fails nothing for good, whatever its text reminds of.
     let too_final = |row: &Row| {
         reply.is_transient() && matches!(row.meaning.class, Class::Recipient | Class::Message | Class::Unlisted)
@@ -172,6 +172,30 @@ pub(super) fn rows(provider: Provider) -> impl Iterator<Item = &'static Row> {
         Provider::Directory => &[],
     };
     own.iter().copied().flatten().chain(ANYWHERE)
+}
+
+/// The text without the addresses that it repeats: they are a client's words, not the provider's.
+fn without_addresses(text: &str) -> String {
+    let mut own = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once('@') {
+        own.push_str(&before[..local_part(before)]);
+        own.push(' ');
+        let of_domain = |c: char| c.is_alphanumeric() || ".-_[]:".contains(c);
+        rest = behind.trim_start_matches(of_domain);
+    }
+    own + rest
+}
+
+/// Where the local part begins that ends the text; one in quotes may hold anything.
+fn local_part(text: &str) -> usize {
+    let Some(quoted) = text.strip_suffix('"') else {
+        let parts = |c: char| c.is_whitespace() || "<>()[],;:\"".contains(c);
+        return text.len() - text.rsplit(parts).next().map_or(0, str::len);
+    };
+    let opens =
+        |(at, _): &(usize, &str)| quoted[..*at].bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 0;
+    quoted.rmatch_indices('"').find(opens).map_or(0, |(at, _)| at)
 }
 
 /// Whether the text holds the word. A number must stand alone: 5.2.2 is not in 5.2.252, nor in an address such as
@@ -322,6 +346,32 @@ pub(super) mod tests {
             assert!(by_step.mend.is_some());
         }
         assert!(looked_at > 100, "{looked_at}");
+    }
+
+    #[test]
+    fn an_address_that_a_refusal_repeats_says_nothing() {
+        use Class::{Account, Recipient};
+        are_read(
+            Provider::Smtp,
+            &[
+                (Step::Rcpt, r#"550 5.1.1 <"relay access denied"@example.org>: no such user"#, Recipient),
+                (Step::Rcpt, r#"550 5.1.1 "relaying denied \" so"@example.org no such user"#, Recipient),
+                (Step::Rcpt, "550 5.7.1 <a@example.org>: Relay access denied", Account),
+                (Step::Rcpt, "550 5.7.1 a@[192.0.2.1]: Relay access denied", Account),
+            ],
+        );
+        are_read(
+            Provider::Microsoft365,
+            &[
+                (Step::Rcpt, "550 5.1.1 <5.7.64@example.org>: no such user", Recipient),
+                (
+                    Step::Rcpt,
+                    "550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient 5.1.8@5.7.705.example.com",
+                    Recipient,
+                ),
+                (Step::Rcpt, "550 5.7.64@ TenantAttribution; Relay Access Denied", Account),
+            ],
+        );
     }
 
     #[test]

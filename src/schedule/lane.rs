@@ -46,9 +46,12 @@ pub struct Lane {
     /// What is left of its connections since the provider wanted fewer at a time.
     #[serde(default)]
     pub narrowed: Option<Slowed>,
-    /// When the provider refused a login or the account, by the stop of the lane or by a probe: the last ten of an hour.
+    /// When the provider refused a login: those of an hour.
     #[serde(default)]
     pub refused_logins: Vec<Timestamp>,
+    /// Deliveries at which the provider refused the account, and when first: the last few.
+    #[serde(default)]
+    pub blamed: Vec<(DeliveryId, Timestamp)>,
 }
 
 /// Whether an account's mail flows.
@@ -137,6 +140,7 @@ impl Default for Lane {
             slowed: None,
             narrowed: None,
             refused_logins: Vec::new(),
+            blamed: Vec::new(),
         }
     }
 }
@@ -197,11 +201,29 @@ impl Lane {
         (1..refused).for_each(|_| self.count_refused_login(now));
     }
 
+    /// At this delivery the provider refused the account.
+    pub fn blame(&mut self, delivery: DeliveryId, now: Timestamp) {
+        if self.blamed.iter().any(|(known, _)| *known == delivery) {
+            return;
+        }
+        let surplus = (self.blamed.len() + 1).saturating_sub(BLAMED_KEPT);
+        self.blamed.drain(..surplus);
+        self.blamed.push((delivery, now));
+    }
+
+    /// Whether the provider has taken another message since it refused the account at this delivery: then it is the message
+    /// that the account is refused for (a recipient to whom it may not relay), and no reason to stop once more.
+    pub fn is_alone_refused(&self, delivery: DeliveryId) -> bool {
+        let since = self.blamed.iter().find(|(known, _)| *known == delivery).map(|(_, since)| *since);
+        since.is_some_and(|since| self.last_delivered.is_some_and(|at| at > since))
+    }
+
     /// A person opens the lane, who knows better than what was refused so far.
     pub fn resume(&mut self, now: Timestamp) -> Change {
         self.slowed = None;
         self.narrowed = None;
         self.refused_logins.clear();
+        self.blamed.clear();
         let change = self.open();
         if change == Change::Resumed {
             self.resumed = Some(now);
@@ -264,7 +286,8 @@ impl Lane {
             return Change::Stopped;
         };
         if !self.probes(claimed) {
-            if cause.kind.logs_in() {
+            // That the provider could not check a login locks nobody out.
+            if cause.kind == CauseKind::Login {
                 self.count_refused_login(now);
             }
             return Change::None;
@@ -355,7 +378,7 @@ impl Lane {
             *pace = Some(Slowed::once_more(*pace, now));
             wait = rest.map_or(wait, |rest| rest.min(LONGEST_REST));
         }
-        if kind.logs_in() {
+        if kind.refuses_login() {
             self.count_refused_login(now);
         }
         stop.probe_at = Some(self.within_budget(now.after(wait)));
@@ -408,6 +431,8 @@ const BUDGET_LASTS: Duration = Duration::from_secs(3600);
 const TICK: Duration = Duration::from_micros(1);
 /// So many unlisted refusals, of two clients or more, stop a lane.
 const SUSPICIONS_TO_STOP: usize = 5;
+/// Of more deliveries it is forgotten that the account was refused at them: each may stop the lane once more.
+const BLAMED_KEPT: usize = 64;
 /// More are not kept: the lane has stopped or has one client alone.
 const SUSPICIONS_KEPT: usize = 64;
 

@@ -155,7 +155,11 @@ pub fn verdict(case: &Case<'_>, report: &Report, now: Timestamp, jitter: f64) ->
 fn no_session(case: &Case<'_>, obstacle: &Obstacle) -> Verdict {
     let (step, event, said) = match obstacle {
         Obstacle::Refused { step, reply } => {
-            let meaning = meaning(case.provider, *step, reply);
+            let mut meaning = meaning(case.provider, *step, reply);
+            if (*step, meaning.class) == (Step::Auth, Class::Account) {
+                // Whatever it is for, a login was refused.
+                meaning.class = Class::Login;
+            }
             let event = stop(&meaning, reply).unwrap_or_else(|| {
                 Event::Stopped(Cause {
                     kind: CauseKind::Connect,
@@ -315,6 +319,7 @@ impl Judge<'_> {
     fn refused(&self, step: Step, reply: &Reply, verdict: &mut Verdict) -> Judged {
         let meaning = meaning_in(self.case.provider, step, reply, &self.case.parties);
         let outcome = match (meaning.class, stop(&meaning, reply)) {
+            (Class::Account, _) if self.is_alone_refused() => self.put_off(0),
             (_, Some(event)) => {
                 let outcome = self.step_aside(&event);
                 verdict.event = Some(event);
@@ -362,6 +367,7 @@ impl Judge<'_> {
         // Where the others were taken, it is not the account's fault.
         let delivered = verdict.event == Some(Event::Delivered);
         let outcome = match (meaning.class, stop(&meaning, reply)) {
+            (Class::Account, _) if self.is_alone_refused() => self.put_off(index),
             (_, Some(event)) if !delivered => {
                 let outcome = self.step_aside(&event);
                 if !stops_the_lane(verdict.event.as_ref()) {
@@ -376,6 +382,12 @@ impl Judge<'_> {
             _ => self.put_off(index),
         };
         Judged { outcome, step: Step::Rcpt, reply: reply.to_string(), sentence }
+    }
+
+    /// Whether it is this message that the account is refused for, as others pass: it waits and ages like one that is put off,
+    /// and does not stop the lane again and again.
+    fn is_alone_refused(&self) -> bool {
+        self.case.lane.is_alone_refused(self.case.delivery)
     }
 
     /// A message that met a fault of the account goes by another one, where there is one. Else it waits until the probe

@@ -70,7 +70,8 @@ impl Logins {
         &self.tokens
     }
 
-    /// The methods to try now, in this order: the preferred one first, but not for a while after it has failed.
+    /// The methods to try now, in this order: the preferred one first, but not for a while after it has failed. Who is told
+    /// to try one again is alone with that: the others leave it alone meanwhile.
     pub fn methods(&self, account: &AccountName, login: &Login) -> Vec<Method> {
         let (preferred, other) = match (&login.password, &login.oauth) {
             (Some(_), Some(_)) => (login.prefer, other(login.prefer)),
@@ -78,20 +79,24 @@ impl Logins {
             (None, _) => return vec![Method::OAuth],
         };
         let now = self.clock.now();
-        let accounts = locked(&self.accounts);
-        let failed = |method| accounts.get(account).and_then(|standing| standing.failed.get(&method));
-        let rests = |method| {
-            failed(method).is_some_and(|it| it.how == Failure::ForGood || now.since(it.at) < TRIED_AGAIN_AFTER)
-        };
-        let ended = |method| failed(method).is_some_and(|it| it.how == Failure::ForGood);
-        match (rests(preferred), rests(other)) {
-            (false, false) => vec![preferred, other],
-            (false, true) => vec![preferred],
-            (true, false) if ended(preferred) => vec![other],
-            (true, false) => vec![other, preferred],
-            (true, true) if ended(preferred) => vec![other],
-            (true, true) => vec![preferred],
-        }
+        self.standing(account, |standing| {
+            let ended = |method| standing.failed.get(&method).is_some_and(|it| it.how == Failure::ForGood);
+            let rests = |method| {
+                ended(method) || standing.failed.get(&method).is_some_and(|it| now.since(it.at) < TRIED_AGAIN_AFTER)
+            };
+            let (methods, again) = match (rests(preferred), rests(other)) {
+                (false, false) => (vec![preferred, other], Some(preferred)),
+                (false, true) => (vec![preferred], Some(preferred)),
+                (true, false) if ended(preferred) => (vec![other], None),
+                (true, false) => (vec![other, preferred], None),
+                (true, true) if ended(preferred) => (vec![other], None),
+                (true, true) => (vec![preferred], None),
+            };
+            if let Some(failed) = again.and_then(|method| standing.failed.get_mut(&method)) {
+                failed.at = now;
+            }
+            methods
+        })
     }
 
     /// Remembers what the secrets' files are, just before they are read for a login.

@@ -7,6 +7,7 @@
 mod assertion;
 mod descent;
 mod device;
+mod echo;
 mod file;
 pub mod keeper;
 mod logins;
@@ -20,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::Notify;
 
 pub use device::{Invitation, LoginProgress};
+pub use echo::Hidden;
 pub use logins::{Failure, Logins};
 pub use source::{Source, Token};
 
@@ -71,8 +73,11 @@ impl Tokens {
         let mut sources = locked(&self.sources);
         match sources.get(account) {
             Some(source) if source.has(oauth) => Arc::clone(source),
-            _ => {
-                let source = Arc::new(Source::new(Arc::clone(&self.around), account.clone(), oauth.clone()));
+            before => {
+                let source = Arc::new(match before {
+                    Some(before) => before.under(oauth.clone()),
+                    None => Source::new(Arc::clone(&self.around), account.clone(), oauth.clone()),
+                });
                 sources.insert(account.clone(), Arc::clone(&source));
                 source
             }
@@ -89,7 +94,8 @@ impl Tokens {
 
     /// Forgets the sources of all other accounts.
     fn retain(&self, accounts: &[AccountName]) {
-        locked(&self.sources).retain(|account, _| accounts.contains(account));
+        let mut sources = locked(&self.sources);
+        sources.extract_if(|account, _| !accounts.contains(account)).for_each(|(_, source)| source.end());
     }
 }
 

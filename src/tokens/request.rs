@@ -12,6 +12,7 @@ use oauth2::{
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::assertion::Shown;
+use super::echo::Hidden;
 use crate::config::OAuth;
 use crate::provider::refusal::Class;
 use crate::provider::token;
@@ -205,15 +206,8 @@ pub(super) fn denied(kind: TroubleKind, detail: String) -> Denied {
 
 /// The text with `…` where it repeats what was sent.
 fn without(text: &str, sent: &[Option<&SecretString>]) -> String {
-    let mut text = text.to_owned();
-    for secret in sent.iter().flatten() {
-        let secret = secret.expose_secret();
-        // A shorter one is no secret, and would take the sense out of the text.
-        if secret.len() >= SHORTEST_SECRET {
-            text = text.replace(secret, "…");
-        }
-    }
-    text
+    let secrets = sent.iter().flatten().map(|secret| Hidden::in_form(secret.expose_secret()));
+    secrets.fold(text.to_owned(), |text, hidden| hidden.out_of(&text))
 }
 
 fn host(oauth: &OAuth) -> String {
@@ -228,4 +222,22 @@ const UNSAID: Duration = Duration::from_secs(5 * 60);
 const SHORTEST_LIFE: Duration = Duration::from_secs(1);
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
 const LONGEST_SAID: usize = 300;
-const SHORTEST_SECRET: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+
+    #[test]
+    fn what_a_refusal_repeats_of_the_request_is_hidden_in_every_form() {
+        let secret = "Xy8~Qa+b/c=d_ef.GHIJ"; // such characters are in Microsoft's
+        let sent = SecretString::from(secret);
+        for said in [secret, "Xy8%7EQa%2Bb%2Fc%3Dd_ef.GHIJ", "Xy8~Qa+b/c", &STANDARD.encode(secret)] {
+            let description = format!("cannot read client_secret={said}&scope=x");
+            let detail = refused("invalid_client", &description, &[Some(&sent)]).trouble.detail;
+            assert!(!detail.contains(said) && detail.contains("scope=x"), "{detail}");
+        }
+    }
+}

@@ -1,6 +1,8 @@
 //! The access tokens of one account.
 
 use std::fmt;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,8 +26,18 @@ pub struct Source {
     account: AccountName,
     oauth: OAuth,
     state: Mutex<State>,
+    lasting: Arc<Lasting>,
+}
+
+/// What the sources of an account have in common where its settings change: one may still be at it when the next one begins.
+#[derive(Default)]
+struct Lasting {
     /// Held by who fetches.
     flight: tokio::sync::Mutex<()>,
+    /// A refresh token that could not be written down yet.
+    unwritten: Mutex<Option<Stored>>,
+    /// Whether a person has been told that no token comes.
+    alarmed: AtomicBool,
 }
 
 /// An access token.
@@ -43,10 +55,6 @@ pub struct Token {
 struct State {
     token: Option<Token>,
     failed: Option<Failed>,
-    /// Whether a person has been told.
-    alarmed: bool,
-    /// A refresh token that could not be written down yet.
-    unwritten: Option<Stored>,
     /// The files of its secrets, as they were before they were last read.
     read: Option<Fingerprint>,
 }
@@ -73,7 +81,20 @@ enum AtHand {
 
 impl Source {
     pub(super) fn new(around: Arc<Around>, account: AccountName, oauth: OAuth) -> Self {
-        Self { around, account, oauth, state: Mutex::default(), flight: tokio::sync::Mutex::default() }
+        Self { around, account, oauth, state: Mutex::default(), lasting: Arc::default() }
+    }
+
+    /// The account's source under other settings.
+    pub(super) fn under(&self, oauth: OAuth) -> Self {
+        let lasting = Arc::clone(&self.lasting);
+        Self { lasting, ..Self::new(Arc::clone(&self.around), self.account.clone(), oauth) }
+    }
+
+    /// The account is gone, or has no tokens any more: whether none came is nobody's trouble now.
+    pub(super) fn end(&self) {
+        if self.lasting.alarmed.swap(false, Relaxed) {
+            self.around.observer.alarm_ended("token", self.account.as_str());
+        }
     }
 
     /// Whether these are its settings.
@@ -161,12 +182,12 @@ impl Source {
 
     /// Waits until nothing is fetched: a refresh token that is being replaced is lost with the process.
     pub(super) async fn at_rest(&self) {
-        drop(self.flight.lock().await);
+        drop(self.lasting.flight.lock().await);
     }
 
     /// Takes in what a login by device code has brought.
     pub(super) async fn logged_in(&self, granted: Granted) -> Result<(), String> {
-        let _flight = self.flight.lock().await;
+        let _flight = self.lasting.flight.lock().await;
         let Some(refresh) = granted.refresh.clone() else {
             return Err("the identity provider gave no refresh token: scope must hold offline_access".into());
         };
@@ -204,7 +225,7 @@ impl Source {
 
     /// A fresh token; the one at hand where another has just fetched it.
     async fn fetch(&self) -> Result<Token, Trouble> {
-        let _flight = self.flight.lock().await;
+        let _flight = self.lasting.flight.lock().await;
         match self.at_hand() {
             AtHand::Token(token) | AtHand::Ageing(token) => Ok(token),
             AtHand::Denied(trouble) => Err(trouble),
@@ -214,7 +235,7 @@ impl Source {
 
     /// A fresh token in place of one that still serves, unless somebody is at it.
     async fn renew(&self) {
-        let Ok(_flight) = self.flight.try_lock() else { return };
+        let Ok(_flight) = self.lasting.flight.try_lock() else { return };
         if matches!(self.at_hand(), AtHand::Ageing(_)) {
             let _ = self.ask().await;
         }
@@ -234,7 +255,7 @@ impl Source {
 
     async fn request(&self) -> Result<(Granted, Descent), Denied> {
         locked(&self.state).read = Some(Fingerprint::of_oauth(&self.oauth));
-        let unwritten = locked(&self.state).unwritten.clone();
+        let unwritten = locked(&self.lasting.unwritten).clone();
         let descent = descent::find(&self.oauth, &self.around.folder, &self.account, unwritten).await?;
         let proof = self.proof().await?;
         let web = self.around.web().map_err(|error| denied(TroubleKind::Local, error.to_string()))?;
@@ -273,7 +294,7 @@ impl Source {
             Ok(Err(error)) => Some(error.to_string()),
             Err(broken) => Some(broken.to_string()),
         };
-        locked(&self.state).unwritten = failure.as_ref().map(|_| stored);
+        *locked(&self.lasting.unwritten) = failure.as_ref().map(|_| stored);
         let Some(why) = failure else { return Ok(()) };
         let path = self.around.folder.join(self.account.as_str());
         Err(format!("the refresh token of account {} cannot be stored in {}: {why}", self.account, path.display()))
@@ -285,7 +306,7 @@ impl Source {
         let mut state = locked(&self.state);
         state.token = Some(token.clone());
         state.failed = None;
-        if std::mem::take(&mut state.alarmed) {
+        if self.lasting.alarmed.swap(false, Relaxed) {
             self.around.observer.token_works(&self.account);
         }
         token
@@ -300,7 +321,7 @@ impl Source {
         // While the old token serves, a single failure is none that a person can do anything about.
         let serves = state.token.as_ref().is_some_and(|token| token.serves(now));
         let tell = times > 1 || !serves || trouble.kind == TroubleKind::TokenRefused;
-        if tell && !std::mem::replace(&mut state.alarmed, true) {
+        if tell && !self.lasting.alarmed.swap(true, Relaxed) {
             let sentence = format!("account {} gets no token: {}", self.account, trouble.detail);
             self.around.observer.alarm_begun("token", self.account.as_str(), &sentence);
         }

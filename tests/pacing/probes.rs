@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
 use super::manners::{ANSWERS_IN, Ending, LATER, QUOTA, RATE, UNLISTED, always, traps};
-use super::simulation::{Manners, Simulation, account};
+use super::simulation::{Arrival, Manners, Simulation, account};
 use super::{HOUR, MINUTE, WALL, mailbox};
 
 const REFUSED: Ending = Ending::NoLogin(535, "5.7.3 Authentication unsuccessful");
@@ -55,10 +55,9 @@ fn a_changed_secret_lets_mail_flow_at_once() {
 fn a_fault_of_one_account_does_not_keep_its_mail_from_the_next() {
     let caps = [(Messages, 100, 60)];
     let accounts = vec![account("first", "a", &caps, 3), account("second", "b", &caps, 3)];
-    let full = Ending::Refused(Step::FinalReply, 554, "5.2.2 mailbox full");
     let mut relay = Simulation::new(accounts, WALL, always(Ending::Accepted));
     relay.provider = Box::new(move |claim| {
-        let ending = if claim.account.as_str() == "first" { full } else { Ending::Accepted };
+        let ending = if claim.account.as_str() == "first" { FULL } else { Ending::Accepted };
         ending.after(claim, ANSWERS_IN, ANSWERS_IN)
     });
     relay.backlog("form", Normal, 20);
@@ -66,11 +65,44 @@ fn a_fault_of_one_account_does_not_keep_its_mail_from_the_next() {
     assert_eq!(relay.count(Fate::Delivered), 20);
 }
 
+#[test]
+fn refusals_of_the_account_behind_a_login_that_passes_do_not_close_the_lane_for_an_hour() {
+    let mut relay = mailbox();
+    relay.provider = Box::new(|claim| {
+        let ending = if claim.client.as_str() == "camera" { FULL } else { Ending::Accepted };
+        ending.after(claim, ANSWERS_IN, ANSWERS_IN)
+    });
+    for minute in 0..30 {
+        let at = relay.truth.after(minute * MINUTE);
+        for client in ["camera", "form"] {
+            relay.arrivals.push_back(Arrival { at, client, priority: Normal, recipients: 1 });
+        }
+    }
+    relay.run(35 * MINUTE);
+    assert_eq!(relay.count(Fate::Delivered), 30, "{:?}", relay.lane());
+}
+
+#[test]
+fn one_message_that_the_account_is_always_refused_for_does_not_hold_back_the_others() {
+    let denied = Ending::Refused(Step::FinalReply, 550, "5.7.64 TenantAttribution; Relay Access Denied");
+    let mut relay = mailbox();
+    relay.provider = Box::new(move |claim| {
+        let ending = if claim.client.as_str() == "camera" { denied } else { Ending::Accepted };
+        ending.after(claim, ANSWERS_IN, ANSWERS_IN)
+    });
+    relay.backlog("camera", Normal, 1);
+    relay.backlog("form", Normal, 300);
+    relay.run(20 * MINUTE);
+    assert_eq!(relay.count(Fate::Delivered), 300, "{:?}", relay.lane());
+    relay.run(6 * 24 * HOUR);
+    assert_eq!(relay.count(Fate::Waiting), 0, "{:?}", relay.fates().first());
+}
+
 fn endings() -> impl Strategy<Value = Ending> {
     prop_oneof![
         4 => Just(REFUSED),
         2 => Just(Ending::NoLogin(454, "4.7.0 Temporary authentication failure")),
-        2 => Just(Ending::Refused(Step::FinalReply, 554, "5.2.2 mailbox full")),
+        2 => Just(FULL),
         4 => Just(Ending::NoSession),
         1 => Just(QUOTA),
         1 => Just(RATE),
@@ -80,12 +112,14 @@ fn endings() -> impl Strategy<Value = Ending> {
     ]
 }
 
-/// One ending after another, over and over; notes by the claim's clock when a login or the account was refused.
+const FULL: Ending = Ending::Refused(Step::FinalReply, 554, "5.2.2 mailbox full");
+
+/// One ending after another, over and over; notes by the claim's clock when a login was refused.
 fn refusing(endings: Vec<Ending>, refused: Rc<RefCell<Vec<Timestamp>>>) -> Manners {
     let mut endings = endings.into_iter().cycle();
     Box::new(move |claim| {
         let ending = endings.next().unwrap_or(REFUSED);
-        if matches!(ending, Ending::NoLogin(..) | Ending::Refused(_, 554, "5.2.2 mailbox full")) {
+        if matches!(ending, Ending::NoLogin(..)) {
             refused.borrow_mut().push(claim.claimed.after(ANSWERS_IN));
         }
         ending.after(claim, ANSWERS_IN, ANSWERS_IN)

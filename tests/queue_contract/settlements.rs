@@ -163,6 +163,7 @@ pub(crate) fn lanes_stand_as_they_stood(new: &Factory) {
         slowed: Some(Slowed { eighths: 4, since: queue.now }),
         narrowed: Some(Slowed { eighths: 2, since: queue.now }),
         refused_logins: vec![queue.now],
+        blamed: vec![(mailsluice::ids::DeliveryId(7), queue.now)],
     };
     queue.write(|store, _| store.set_lane(&"office".into(), &lane));
     queue.crash();

@@ -48,6 +48,12 @@ fn it_is_told_at_once_repeated_daily_and_told_to_be_over() {
 }
 
 #[test]
+fn a_cause_that_changes_back_and_forth_is_news_once() {
+    let there = |now: i64| Some(Condition { stage: u32::from(now % 60 < 30), ..paused(0, 0) });
+    assert_eq!(told(0, 600, there), [(0, News::Raised), (30, News::Raised)]);
+}
+
+#[test]
 fn what_passes_within_its_patience_is_never_told() {
     let there = |now: i64| (now % 400 < 290).then(|| paused(now / 400 * 400, 300));
     assert_eq!(told(0, DAY, there), []);

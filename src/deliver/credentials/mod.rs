@@ -4,13 +4,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret as _, SecretString};
 
-pub(super) use self::echo::Hidden;
 use super::trouble::local;
 use crate::config::{Password, PasswordForm};
 use crate::provider::Mechanism;
 use crate::schedule::attempt::{Step, Trouble};
+use crate::tokens::Hidden;
 
-mod echo;
 mod ses;
 
 /// A login whose secret is at hand.

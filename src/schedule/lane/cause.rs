@@ -26,7 +26,7 @@ pub enum CauseKind {
     Login,
     /// The login failed for a reason that the provider calls temporary.
     LoginLater,
-    /// The account or the tenant is refused.
+    /// The account or the tenant is refused, after a login or without one.
     Account,
     /// Every message is refused with something not listed.
     Suspicion,
@@ -39,9 +39,9 @@ pub enum CauseKind {
 }
 
 impl CauseKind {
-    /// Whether a probe for this cause may end in a refused login, or in one that does no good.
-    pub(super) fn logs_in(self) -> bool {
-        matches!(self, Self::Login | Self::LoginLater | Self::Account)
+    /// Whether it is a login that was refused. One that passed locks nobody out, whatever the provider said then.
+    pub(super) fn refuses_login(self) -> bool {
+        matches!(self, Self::Login | Self::LoginLater)
     }
 }
 

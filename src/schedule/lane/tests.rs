@@ -85,6 +85,33 @@ fn every_refused_login_counts_towards_the_budget() {
 }
 
 #[test]
+fn many_connections_that_meet_one_blip_do_not_close_the_lane_for_an_hour() {
+    for (kind, then) in [(CauseKind::LoginLater, 300), (CauseKind::Account, 120)] {
+        let mut lane = Lane::default();
+        for _ in 0..20 {
+            lane.note(Event::Stopped(cause(kind)), at(0), at(1));
+        }
+        assert_eq!(probe_secs(&lane), 61, "{kind}");
+        lane.note(Event::Stopped(cause(kind)), at(61), at(61));
+        assert_eq!(probe_secs(&lane), 61 + then, "{kind}");
+    }
+}
+
+#[test]
+fn a_message_is_to_blame_where_another_one_has_passed_since() {
+    let mut lane = Lane::default();
+    lane.note(Event::Delivered, at(5), at(5));
+    (1..=100).for_each(|delivery| lane.blame(DeliveryId(delivery), at(10)));
+    assert!(!lane.is_alone_refused(DeliveryId(100)), "nothing has passed since");
+    lane.note(Event::Delivered, at(20), at(20));
+    lane.blame(DeliveryId(100), at(30));
+    assert!(lane.is_alone_refused(DeliveryId(100)), "the first time counts");
+    assert!(!lane.is_alone_refused(DeliveryId(1)) && !lane.is_alone_refused(DeliveryId(101)), "only so many are kept");
+    lane.resume(at(40));
+    assert!(!lane.is_alone_refused(DeliveryId(100)), "an operator knows better");
+}
+
+#[test]
 fn a_restart_probes_at_once_within_the_budget() {
     let mut lane = Lane::default();
     assert_eq!(lane.restarted(at(0)), Change::None);
@@ -270,7 +297,7 @@ fn refuses_login(event: &Event) -> bool {
         Event::Stopped(cause) => cause.kind,
         _ => return false,
     };
-    matches!(kind, CauseKind::Login | CauseKind::LoginLater | CauseKind::Account)
+    matches!(kind, CauseKind::Login | CauseKind::LoginLater)
 }
 
 proptest! {

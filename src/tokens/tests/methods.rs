@@ -95,6 +95,18 @@ fn without_a_token_the_password_serves_for_a_quarter_of_an_hour() {
 }
 
 #[test]
+fn one_connection_alone_tries_a_method_again_that_has_failed() {
+    let desk = Desk::set();
+    desk.failed(Word, Failure::Perhaps);
+    desk.opened(Word, Token);
+    desk.clock.advance(Duration::from_secs(900));
+    assert_eq!(desk.methods(Word), [Word, Token]);
+    assert_eq!(desk.methods(Word), [Token, Word], "the others do not show a wrong password as well");
+    desk.opened(Word, Word);
+    assert_eq!(desk.methods(Word), [Word, Token]);
+}
+
+#[test]
 fn where_both_fail_the_password_is_not_hammered() {
     let desk = Desk::set();
     desk.failed(Token, Failure::Perhaps);

@@ -1,6 +1,7 @@
 //! Refresh tokens: which one is shown, and what is kept of the answer.
 
 use super::*;
+use crate::alarm::happening::What;
 use crate::tokens::file;
 
 fn granted(access: &str, refresh: Option<&str>) -> String {
@@ -117,4 +118,55 @@ async fn a_refresh_token_that_cannot_be_written_serves_from_memory_until_it_can(
     std::fs::remove_dir_all(folder.join("~m365")).unwrap();
     assert_eq!(scene.next(&source).await, "two");
     assert_eq!((scene.last_shown(), scene.stored()), ("second".into(), Some("second".into())));
+}
+
+#[tokio::test]
+async fn a_refresh_token_outlives_a_change_of_the_settings() {
+    let scene = Scene::set().await;
+    scene.provider.says(200, &granted("one", Some("second")));
+    scene.provider.says(200, &granted("two", Some("third")));
+    scene.provider.says(200, &granted("three", None));
+    let seed = scene.secret("seed", "first");
+    let source = scene.user(Some(seed.clone()));
+    let folder = &scene.tokens.around.folder;
+    std::fs::create_dir_all(folder.join("~m365/x")).unwrap();
+    assert_eq!((shown(&source).await, scene.stored()), ("one".into(), None));
+    let mut changed = source.settings().clone();
+    changed.scope = "three".into();
+    // One has just begun when the settings change: the other waits for what it brings.
+    scene.provider.gate.send_replace(false);
+    scene.pass(60);
+    let old = tokio::spawn(async move { shown(&source).await });
+    scene.provider.hears(2).await;
+    let source = scene.tokens.source(&NAME.into(), &changed);
+    let new = tokio::spawn(async move { shown(&source).await });
+    tokio::task::yield_now().await;
+    std::fs::remove_dir_all(folder.join("~m365")).unwrap();
+    scene.provider.gate.send_replace(true);
+    assert_eq!((old.await.unwrap(), new.await.unwrap()), ("two".into(), "three".into()));
+    let shown: Vec<_> = scene.provider.heard().iter().map(|form| form["refresh_token"].clone()).collect();
+    assert_eq!(shown, ["first", "second", "third"], "each is shown once");
+    assert_eq!(scene.stored(), Some("third".into()));
+}
+
+const REFUSAL: &str = r#"{"error":"invalid_client"}"#;
+
+#[tokio::test]
+async fn what_the_settings_were_at_fault_for_is_over_when_others_are_not() {
+    let scene = Scene::set().await;
+    for (status, body) in [(400, REFUSAL), (200, &granted("one", None)), (400, REFUSAL)] {
+        scene.provider.says(status, body);
+    }
+    let source = scene.user(Some(scene.secret("seed", "first")));
+    trouble(&source).await;
+    let ended = || scene.tokens.around.observer.take_events().iter().any(|event| event.what == What::Ended);
+    assert!(!ended());
+    let mut changed = source.settings().clone();
+    changed.client_id = "right".into();
+    shown(&scene.tokens.source(&NAME.into(), &changed)).await;
+    assert!(ended());
+    scene.pass(60);
+    trouble(&scene.tokens.source(&NAME.into(), &changed)).await;
+    scene.tokens.retain(&[]);
+    assert!(ended(), "the account is gone");
 }

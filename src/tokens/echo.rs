@@ -1,11 +1,12 @@
-//! Some smarthosts repeat in a refusal what they were sent. A reply to a login is logged and stored: what is secret in it
-//! must not be.
+//! Some smarthosts and identity providers repeat in a refusal what they were sent. What they say is logged and stored: what
+//! is secret in it must not be.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use oauth2::url::form_urlencoded;
 
 /// What must not be seen of a login: a password or a token, and the lines in which it is sent.
-pub(in crate::deliver) struct Hidden {
+pub struct Hidden {
     /// Hidden wherever they stand.
     whole: Vec<String>,
     /// Hidden from their beginning as far as they go: who repeats a line may cut it short.
@@ -14,7 +15,7 @@ pub(in crate::deliver) struct Hidden {
 
 impl Hidden {
     /// For a secret and the lines in which it is sent.
-    pub(super) fn new<'l>(secret: &str, lines: impl Iterator<Item = &'l str>) -> Self {
+    pub fn new<'l>(secret: &str, lines: impl Iterator<Item = &'l str>) -> Self {
         let printed: String = secret.bytes().map(as_replies_have_it).collect();
         let quoted = format!("{printed:?}");
         let mut whole = vec![secret.to_owned(), quoted[1..quoted.len() - 1].to_owned(), printed];
@@ -27,8 +28,15 @@ impl Hidden {
         hidden
     }
 
+    /// For a secret that is sent in a form (`application/x-www-form-urlencoded`).
+    pub(super) fn in_form(secret: &str) -> Self {
+        let encoded: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+        let forms = [secret, &encoded].into_iter().filter(|form| form.len() >= SHORTEST && !form.contains(' '));
+        Self::new(secret, forms)
+    }
+
     /// The text with `…` in place of what is hidden.
-    pub(in crate::deliver) fn out_of(&self, text: &str) -> String {
+    pub fn out_of(&self, text: &str) -> String {
         let mut shown = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(next) = rest.chars().next() {

@@ -23,9 +23,12 @@ pub async fn watch(
     config: watch::Receiver<Arc<Config>>,
     wake: Arc<Notify>,
 ) {
-    let names: Vec<AccountName> = config.borrow().account_names().cloned().collect();
+    let (settings, taking_up) = (Arc::clone(&config.borrow()), Arc::clone(&logins));
+    let names: Vec<AccountName> = settings.account_names().cloned().collect();
     // A queue that has failed ends the daemon elsewhere.
-    let _ = hasten(&queue, names, Lane::restarted, &wake).await;
+    let waiting = hasten(&queue, names, Lane::restarted, &wake).await.unwrap_or_default();
+    let taken_up = tokio::task::spawn_blocking(move || taking_up.take_up(&settings, &waiting)).await;
+    taken_up.unwrap_or_default();
     let mut tick = tokio::time::interval(LOOKED_EVERY);
     loop {
         tick.tick().await;
@@ -40,31 +43,37 @@ pub async fn watch(
     }
 }
 
-/// Lets those of the lanes that are paused for their login probe at once, and what stepped aside for them go.
+/// Lets those of the lanes that are paused for their login probe at once, and what stepped aside for them go. Which of them
+/// are paused for it.
 async fn hasten(
     queue: &Queue,
     accounts: Vec<AccountName>,
     how: fn(&mut Lane, Timestamp) -> Change,
     wake: &Notify,
-) -> Result<(), StoreError> {
+) -> Result<Vec<AccountName>, StoreError> {
     let probing = move |store: &mut dyn QueueStore, now| {
-        let mut any = false;
+        let (mut waiting, mut any) = (Vec::new(), false);
         for account in &accounts {
             let mut lane = store.lane(account)?;
-            if waits_for_login(&lane) && how(&mut lane, now) == Change::Hastened {
+            if !waits_for_login(&lane) {
+                continue;
+            }
+            if how(&mut lane, now) == Change::Hastened {
                 store.set_lane(account, &lane)?;
                 any = true;
             }
+            waiting.push(account.clone());
         }
-        Ok(any)
+        Ok((waiting, any))
     };
-    if !queue.write(Urgency::Work, probing).await? {
-        return Ok(());
+    let (waiting, any) = queue.write(Urgency::Work, probing).await?;
+    if !any {
+        return Ok(waiting);
     }
     // In slices, so that claims and new mail come in between.
     while queue.write(Urgency::Work, |store, now| store.hasten(SLICE, now)).await? == SLICE {}
     wake.notify_one();
-    Ok(())
+    Ok(waiting)
 }
 
 /// Whether it is for its login, or for a secret that cannot be read, that the lane is stopped.

@@ -47,7 +47,9 @@ fn of_login(account: &AccountConfig, login: &Login) -> Vec<Ending> {
             endings.push(ending(account, Kind::CertificateExpires, "OAuth certificate", ends));
         }
     }
-    if account.provider == Provider::Microsoft365 && login.password.is_some() && login.oauth.is_none() {
+    let at_microsoft =
+        account.provider == Provider::Microsoft365 || account.host().eq_ignore_ascii_case("smtp.office365.com");
+    if at_microsoft && login.password.is_some() && login.oauth.is_none() {
         endings.push(Ending {
             kind: Kind::PasswordLoginEnds,
             subject: account.name.as_str().into(),

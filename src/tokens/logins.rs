@@ -1,14 +1,13 @@
 //! Which of password and token each account uses now, and what it has met with.
 
 use std::collections::HashMap;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::fingerprint::Fingerprint;
 use super::{Token, Tokens, locked};
-use crate::config::secret::Secret;
-use crate::config::{ClientProof, Config, Destination, Grant, Login, Method, OAuth};
+use crate::config::{Config, Destination, Login, Method, OAuth};
 use crate::ids::AccountName;
 use crate::observe::Observer;
 use crate::schedule::attempt::Trouble;
@@ -53,10 +52,6 @@ pub enum Failure {
     /// The provider takes it no more.
     ForGood,
 }
-
-/// Files as they are now: what tells that one has changed without reading it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fingerprint(Vec<Option<[i64; 5]>>);
 
 impl Logins {
     /// Logins with the tokens kept beside the queue's database.
@@ -129,6 +124,20 @@ impl Logins {
     pub fn failed(&self, account: &AccountName, method: Method, how: Failure, said: String) {
         let at = self.clock.now();
         self.standing(account, |standing| drop(standing.failed.insert(method, Failed { at, how, said })));
+    }
+
+    /// These accounts wait for their login since the last process: from now on a change of their secrets counts. Blocking,
+    /// brief.
+    pub fn take_up(&self, config: &Config, waiting: &[AccountName]) {
+        for account in config.accounts.iter().filter(|account| waiting.contains(&account.name)) {
+            let Destination::Smtp(endpoint) = &account.destination else { continue };
+            let Some(login) = &endpoint.login else { continue };
+            self.reading(&account.name, login);
+            self.refused(&account.name, login);
+            if let Some(oauth) = &login.oauth {
+                self.tokens.source(&account.name, oauth).reading();
+            }
+        }
     }
 
     /// No method of this login has opened the account.
@@ -233,47 +242,6 @@ fn other(method: Method) -> Method {
     match method {
         Method::OAuth => Method::Password,
         Method::Password => Method::OAuth,
-    }
-}
-
-impl Fingerprint {
-    fn of_password(login: &Login) -> Self {
-        Self::of(login.password.iter().filter_map(|password| path(&password.secret)))
-    }
-
-    pub(super) fn of_oauth(oauth: &OAuth) -> Self {
-        let proof = match &oauth.proof {
-            ClientProof::Secret(secret) => vec![path(secret)],
-            ClientProof::Certificate { certificate, key } => vec![Some(certificate.as_path()), path(key)],
-            ClientProof::None => Vec::new(),
-        };
-        let seed = match &oauth.grant {
-            Grant::User { seed } => seed.as_ref().and_then(path),
-            Grant::Application => None,
-        };
-        Self::of(proof.into_iter().flatten().chain(seed))
-    }
-
-    fn of<'a>(files: impl Iterator<Item = &'a Path>) -> Self {
-        let marks = files.map(|path| {
-            let file = path.metadata().ok()?;
-            Some([
-                file.dev().cast_signed(),
-                file.ino().cast_signed(),
-                file.mtime(),
-                file.mtime_nsec(),
-                file.size().cast_signed(),
-            ])
-        });
-        Self(marks.collect())
-    }
-}
-
-/// Where a secret lies, if that is a file of ours. What a variable or systemd brings stays as it is while we run.
-fn path(secret: &Secret) -> Option<&Path> {
-    match secret {
-        Secret::File(path) => Some(path),
-        Secret::Env(_) | Secret::Credential(_) => None,
     }
 }
 

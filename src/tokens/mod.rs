@@ -9,6 +9,7 @@ mod descent;
 mod device;
 mod echo;
 mod file;
+mod fingerprint;
 pub mod keeper;
 mod logins;
 mod request;

@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 use super::assertion::{self, Shown};
 use super::descent::{self, Descent};
 use super::file::{self, Stored};
-use super::logins::Fingerprint;
+use super::fingerprint::Fingerprint;
 use super::request::{self, Denied, Granted, denied};
 use super::{Around, locked};
 use crate::config::OAuth;
@@ -147,6 +147,11 @@ impl Source {
         state.read = Some(Fingerprint::of_oauth(&self.oauth));
     }
 
+    /// Remembers what the files of its secrets are, just before they are read.
+    pub(super) fn reading(&self) {
+        locked(&self.state).read = Some(Fingerprint::of_oauth(&self.oauth));
+    }
+
     /// Lets the next who needs a token ask again, whatever was said the last time: a person wants it so.
     pub(super) fn forgive(&self) {
         if let Some(failed) = &mut locked(&self.state).failed {
@@ -254,7 +259,7 @@ impl Source {
     }
 
     async fn request(&self) -> Result<(Granted, Descent), Denied> {
-        locked(&self.state).read = Some(Fingerprint::of_oauth(&self.oauth));
+        self.reading();
         let unwritten = locked(&self.lasting.unwritten).clone();
         let descent = descent::find(&self.oauth, &self.around.folder, &self.account, unwritten).await?;
         let proof = self.proof().await?;

@@ -296,6 +296,21 @@ async fn a_secret_that_cannot_be_read_costs_no_connection_and_is_seen_when_it_is
     assert!(scene.logins.mended(&config).is_empty());
 }
 
+#[tokio::test]
+async fn what_the_last_process_was_refused_with_is_looked_at_by_the_next_one() {
+    let scene = Scene::set(Method::OAuth).await;
+    let (secret, config) = (scene.folder.path().join("secret"), config(&scene.account));
+    put(&secret, "wrong");
+    assert!(scene.logins.mended(&config).is_empty(), "nothing was refused that this process knows of");
+    scene.logins.take_up(&config, std::slice::from_ref(&scene.account.name));
+    std::fs::remove_file(&secret).unwrap();
+    put(&secret, "wrong");
+    assert!(scene.logins.mended(&config).is_empty(), "written again, but the same");
+    put(&secret, "right");
+    assert_eq!(scene.logins.mended(&config), std::slice::from_ref(&scene.account.name));
+    assert!(scene.logins.mended(&config).is_empty(), "told once");
+}
+
 fn config(account: &AccountConfig) -> crate::config::Config {
     let queue = crate::config::QueueConfig {
         path: "queue.db".into(),

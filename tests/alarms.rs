@@ -4,13 +4,17 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
+use mailsluice::config::Config;
 use mailsluice::sandbox::{Fault, FaultRule, Sandbox, SandboxConfig};
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::daemon::{Daemon, Site};
 use crate::support::hook::{Hook, PATH};
+use crate::support::notifier::Desk;
 use crate::support::relay::{Arrived, HEAD, PASSWORD, WITHOUT_RATES, mailbox, send, within};
 
 /// A relay with an account at each of these sandboxes, called `a`, `b`, … and sending as `a@example.com`, ….
@@ -229,4 +233,53 @@ async fn a_secret_that_ends_soon_is_told_at_the_start() {
     assert_eq!(post["subject"], "a password");
     assert!(post["sentence"].as_str().unwrap().contains("has ended on 2026-01-31"), "{post}");
     assert_eq!(daemon.stop(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_and_the_room_for_mail_are_told_before_they_are_spent() {
+    let hook = Hook::start(&[]);
+    let setting = Setting::new(&[None], &format!("webhook = \"{}\"", hook.url())).await;
+    let text = std::fs::read_to_string(setting.site.config()).unwrap();
+    let text = text.replace(WITHOUT_RATES, "caps = { messages = [], recipients = \"5/24h\" }");
+    std::fs::write(setting.site.config(), text.replace("min_free = \"0B\"", "min_free = \"0B\"\nmax_bytes = \"1MiB\""))
+        .unwrap();
+    let daemon = setting.site.serve();
+    let relay = daemon.address();
+    for _ in 0..4 {
+        send(relay, "shop@example.org", &["you@example.com"], b"Subject: hello\r\n\r\nx\r\n");
+    }
+    within("4 deliveries", setting.sandboxes[0].wait_for(4)).await;
+    assert!(setting.site.run(&["account", "pause", "a"]).status.success());
+    let post = hook.wait_for(1, "quota_nearly_spent", "raised").remove(0);
+    assert!(post["sentence"].as_str().unwrap().contains("4 of the 5 recipients"), "{post}");
+    let large = format!("Subject: large\r\n\r\n{}", format!("{}\r\n", "y".repeat(70)).repeat(12_500));
+    send(relay, "shop@example.org", &["you@example.com"], large.as_bytes());
+    be_refused(relay, 1); // rings
+    let post = hook.wait_for(1, "disk_short", "raised").remove(0);
+    assert!(post["sentence"].as_str().unwrap().contains("queue.max_bytes"), "{post}");
+    // An operator knows of a pause of his own.
+    assert_eq!(hook.posts("lane_paused").len(), 0);
+    assert_eq!(daemon.stop(), 0);
+}
+
+#[tokio::test]
+async fn old_mail_is_told_by_mail_and_again_after_a_day() {
+    let desk = Desk::new();
+    let mut config = Config::clone(&desk.config.borrow());
+    config.alarms.to = vec!["ops@example.com".parse().unwrap()];
+    desk.config.send_replace(Arc::new(config));
+    desk.accept().await;
+    desk.clock.advance(Duration::from_secs(3601));
+    let notifier = desk.notify().await;
+    let tells = |mail: &Arrived, wanted: &str| {
+        let text = String::from_utf8_lossy(&mail.body).into_owned();
+        assert!(text.contains(wanted), "{wanted}: {text}");
+    };
+    tells(&desk.own_mail(1).await[0], "queue_old, raised");
+    desk.deliver_alarm().await;
+    // What was told is known to the next process; what lasts is told once more after a day.
+    notifier.abort();
+    let _notifier = desk.notify().await;
+    desk.clock.advance(Duration::from_secs(86_401));
+    tells(&desk.own_mail(1).await[0], "queue_old, repeated");
 }

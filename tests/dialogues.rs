@@ -151,3 +151,16 @@ fn a_fault_brings_the_service_that_has_it() {
     let told = String::from_utf8_lossy(&wrong.stderr);
     assert!(!wrong.status.success() && told.contains("quota is a fault of microsoft365, not of mailjet"), "{told}");
 }
+
+#[test]
+fn passwords_that_end_are_rehearsed_with_what_is_pasted() {
+    let site = Site::new(HEAD, "unused");
+    let rehearsal = Rehearsal::start(&site, &["--fault", "basic-auth-disabled"]);
+    site.configure(&format!("{HEAD}{}", rehearsal.account()));
+    let daemon = site.serve();
+    send(daemon.address(), "a@shop.example", &["you@example.com"], b"Subject: x\r\n\r\nx\r\n");
+    let switched = daemon.wait_for("change of the login", |line| line["event"] == "login_switched");
+    assert!(switched["reply"].as_str().unwrap().contains("basic authentication is disabled"), "{switched}");
+    daemon.wait_for("delivery", |line| line["event"] == "delivered");
+    assert_eq!(daemon.stop(), 0);
+}

@@ -292,3 +292,37 @@ fn a_reload_brings_tokens_to_a_running_daemon() {
     assert!(scene.sandbox.counters().bearer_logins > 0);
     assert_eq!(daemon.events("paused"), [] as [Value; 0]);
 }
+
+#[test]
+fn a_reload_that_brings_tokens_is_tried_at_once_where_passwords_have_ended() {
+    let scene = scene(TokenConfig::default(), PASSWORD);
+    scene.sandbox.set_fault(Some("basic-auth-disabled".parse().unwrap()));
+    let daemon = scene.serve();
+    scene.offer(0..5);
+    daemon.wait_for("pause", |line| line["event"] == "paused");
+    configure(&scene, &scene.sandbox.token_url(), &format!("{PASSWORD}\n{APPLICATION}"));
+    daemon.signal(Signal::HUP);
+    let reloaded = Instant::now();
+    scene.wait_for(5);
+    // The next probe by itself comes after a minute.
+    assert!(reloaded.elapsed() < Duration::from_secs(15), "{:?}", reloaded.elapsed());
+    assert_eq!(daemon.events("login_mended").len(), 1);
+    assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
+fn a_trial_tells_that_the_other_method_stands_in() {
+    let scene = scene(TokenConfig::default(), &format!("{PASSWORD}\n{APPLICATION}"));
+    let warning = "the account is open, but not by OAuth, which should go first: ";
+    assert!(!scene.command(&["account", "test", "m365"]).contains(warning));
+    scene.sandbox.set_fault(Some("token-invalid-client".parse().unwrap()));
+    assert!(scene.command(&["account", "test", "m365"]).contains(warning));
+    let _daemon = scene.serve();
+    scene.offer(0..1);
+    scene.wait_for(1);
+    // By now the daemon does not even try tokens.
+    for arguments in [&["account", "test", "m365"][..], &["doctor"]] {
+        let told = String::from_utf8(scene.site.run(arguments).stdout).unwrap();
+        assert!(told.contains(warning) && told.contains("AADSTS7000215"), "{told}");
+    }
+}

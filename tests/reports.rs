@@ -5,24 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mailsluice::config::Config;
-use mailsluice::ids::{LoginKey, MessageId};
-use mailsluice::intake::{Intake, Submission, Trace};
-use mailsluice::notify::Notifier;
-use mailsluice::observe::Observer;
-use mailsluice::provider::Caps;
-use mailsluice::queue::record::{ClaimRequest, Settlement};
-use mailsluice::queue::{Queue, QueueStore, Urgency};
-use mailsluice::route::Priority;
 use mailsluice::sandbox::{Fault, FaultRule};
-use mailsluice::schedule::attempt::Step;
-use mailsluice::schedule::verdict::{Charge, Outcome};
-use mailsluice::smtp::{Envelope, ReversePath};
-use mailsluice::time::{Clock, ManualClock, Timestamp};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
-use crate::queue_contract::heard;
-use crate::support::TempQueue;
+use crate::support::notifier::Desk;
 use crate::support::relay::{Arrived, HEAD, Upstream, WITHOUT_RATES, mailbox, run, send};
 
 /// Python's own parser takes the report apart.
@@ -101,135 +86,6 @@ async fn a_message_that_failed_is_reported_once_and_a_report_never() {
     daemon.wait_for_count("failures", 6, failed);
     assert_eq!(daemon.log().into_iter().filter(own).count(), 2);
     assert_eq!(daemon.stop(), 0);
-}
-
-/// How often these tests look before they give up.
-const LOOKS: usize = 1200;
-const HOUR: Duration = Duration::from_secs(3600);
-
-/// A queue in time that the test sets, and the notifier over it.
-struct Desk {
-    clock: Arc<ManualClock>,
-    queue: TempQueue,
-    observer: Arc<Observer>,
-    intake: Arc<Intake>,
-    config: watch::Sender<Arc<Config>>,
-    stop: watch::Sender<bool>,
-}
-
-impl Desk {
-    fn new() -> Self {
-        let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_800_000_000)));
-        let queue = TempQueue::start(Arc::clone(&clock) as Arc<dyn Clock>);
-        let text = "[reports]\nto = \"ops@example.com\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
-                    hostname = \"relay.example\"\n[[account]]\nname = \"office\"\nprovider = \"directory\"\n\
-                    path = \"/nowhere\"\nfrom = \"webmaster@example.com\"\n";
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("config.toml");
-        std::fs::write(&path, text).unwrap();
-        let config = Config::load(&path).unwrap_or_else(|errors| panic!("{errors}"));
-        let (config, current) = watch::channel(Arc::new(config));
-        let observer = Arc::new(Observer::default());
-        let intake = Intake::new(queue.queue.clone(), Arc::clone(&observer), current, Arc::default(), MessageId(0));
-        Self { clock, queue, observer, intake: Arc::new(intake), config, stop: watch::Sender::new(false) }
-    }
-
-    /// Starts a notifier, as a process does.
-    async fn notify(&self) -> JoinHandle<()> {
-        let (queue, intake) = (self.queue.queue.clone(), Arc::clone(&self.intake));
-        let notifier = Notifier::new(queue, Arc::clone(&self.observer), intake, self.config.subscribe()).await.unwrap();
-        tokio::spawn(notifier.run(self.stop.subscribe()))
-    }
-
-    /// So many messages are refused for good.
-    async fn fail(&self, count: usize) {
-        for _ in 0..count {
-            let head = b"Subject: hello\r\n\r\nx\r\n".to_vec();
-            let submission = Submission {
-                id: self.intake.next_id(),
-                client: "shop".into(),
-                priority: Priority::Normal,
-                trace: Trace {
-                    address: [127, 0, 0, 1].into(),
-                    hostname: "relay.example".into(),
-                    helo: "shop".into(),
-                    protocol: "ESMTP",
-                },
-                envelope: Envelope {
-                    reverse_path: "shop@example.org".parse().map(ReversePath::Address).unwrap(),
-                    recipients: vec!["jane@example.org".parse().unwrap()],
-                },
-                size: head.len() as u64,
-                head,
-                chunks: 0,
-            };
-            self.intake.accept(submission).await.unwrap();
-            refuse(&self.queue.queue).await;
-        }
-    }
-
-    /// The relay's own mail, once there is so much.
-    async fn own_mail(&self, count: usize) -> Vec<Arrived> {
-        for _ in 0..LOOKS {
-            let mail = self.queue.messages().await;
-            let own = mail.iter().filter(|(one, _)| one.client.as_str() == "mailsluice");
-            let own: Vec<Arrived> = own.map(|(_, content)| Arrived::of(content)).collect();
-            if own.len() >= count {
-                assert_eq!(own.len(), count);
-                return own;
-            }
-            self.ring().await;
-        }
-        panic!("there is no mail number {count}");
-    }
-
-    /// Gives the notifier a reason to look, and a moment to do so.
-    async fn ring(&self) {
-        self.observer.lane_resumed(&"office".into());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-
-    /// How many messages are due.
-    async fn due(&self) -> usize {
-        let due = |store: &mut dyn QueueStore, _| Ok(store.due_reports(1000)?.len());
-        self.queue.queue.write(Urgency::Work, due).await.unwrap()
-    }
-
-    async fn wait_until_due(&self, count: usize) {
-        for _ in 0..LOOKS {
-            if self.due().await == count {
-                return;
-            }
-            self.ring().await;
-        }
-        panic!("{} are due, not {count}", self.due().await);
-    }
-}
-
-async fn refuse(queue: &Queue) {
-    let work = |store: &mut dyn QueueStore, now| {
-        let request = ClaimRequest {
-            account: &"office".into(),
-            login: &LoginKey("office".into()),
-            caps: &Caps { windows: vec![], connections: 9, recipients_per_message: 9, message_size: 1 << 20 },
-            route: &"default".into(),
-            client: &"shop".into(),
-            priority: Priority::Normal,
-            lease: HOUR,
-        };
-        let claim = store.claim(&request, now)?.expect("something to claim");
-        let settlement = Settlement {
-            outcomes: vec![(Outcome::Failed, "550 5.1.1 No such user".into())],
-            charge: Charge::Refunded,
-            doubt: None,
-            wakes_doubted: false,
-            host: "smtp.example.net".into(),
-            wall: now,
-            heard: vec![heard(Step::Rcpt, "550 5.1.1 No such user", vec![0])],
-        };
-        store.settle(&claim, &settlement, now).map(|_| ())
-    };
-    queue.write(Urgency::Work, work).await.unwrap();
 }
 
 #[tokio::test]

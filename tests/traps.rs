@@ -1,5 +1,5 @@
-//! Each fault of a provider with 200 messages waiting: none fails, and all are delivered within a minute after the fault
-//! ends and the lane is resumed.
+//! Each fault of a provider with 200 messages waiting: none fails that is not meant, and all others are delivered within a
+//! minute after the fault ends and the lane is resumed.
 
 mod effects;
 
@@ -37,22 +37,30 @@ fn script(fault: Fault) -> Script<'static> {
 
 #[test]
 fn no_fault_of_the_provider_costs_a_message() {
-    let all = EFFECTS.iter().flat_map(|(effect, faults)| faults.iter().map(|fault| (*fault, *effect)));
-    let (others, faults): (Vec<_>, Vec<_>) = all.partition(|(_, effect)| *effect == Effect::Other);
-    let listed: HashSet<Fault> = others.iter().chain(&faults).map(|(fault, _)| *fault).collect();
+    let all: Vec<Fault> = EFFECTS.iter().flat_map(|(_, faults)| faults.iter().copied()).collect();
+    let listed: HashSet<Fault> = all.iter().copied().collect();
     let missing: Vec<_> = Fault::ALL.iter().filter(|fault| !listed.contains(fault)).collect();
-    assert_eq!(
-        (missing.len(), others.len() + faults.len()),
-        (0, Fault::ALL.len()),
-        "each once; not these: {missing:?}"
-    );
+    assert_eq!((missing.len(), all.len()), (0, Fault::ALL.len()), "each once; not these: {missing:?}");
+    each_of(|effect| !matches!(effect, Effect::Failed | Effect::Other), survives);
+}
+
+#[test]
+fn a_message_that_is_refused_for_good_fails_alone() {
+    each_of(|effect| effect == Effect::Failed, |fault, _| fails_alone(fault));
+}
+
+/// Does this with all faults of such effects, several at a time.
+fn each_of(such: fn(Effect) -> bool, show: fn(Fault, Effect)) {
+    let such = EFFECTS.iter().filter(|(effect, _)| such(*effect));
+    let faults: Vec<_> = such.flat_map(|(effect, faults)| faults.iter().map(|fault| (*fault, *effect))).collect();
+    assert!(faults.len() > 20, "{}", faults.len());
     let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..AT_A_TIME {
             scope.spawn(|| {
                 while let Some((fault, effect)) = faults.get(next.fetch_add(1, Ordering::Relaxed)) {
                     // The others are told of as well.
-                    if std::panic::catch_unwind(|| survives(*fault, *effect)).is_err() {
+                    if std::panic::catch_unwind(|| show(*fault, *effect)).is_err() {
                         failed.lock().unwrap().push(fault.name());
                     }
                 }
@@ -60,6 +68,25 @@ fn no_fault_of_the_provider_costs_a_message() {
         }
     });
     assert_eq!(failed.into_inner().unwrap(), [""; 0]);
+}
+
+/// One of the messages meets the fault.
+fn fails_alone(fault: Fault) {
+    let mut script = script(fault);
+    script.sandbox.fault = Some(FaultRule::from(fault).first(1));
+    let scene = Scene::set(script);
+    let daemon = scene.serve();
+    scene.offer(0..MESSAGES);
+    let others = MESSAGES as usize - 1;
+    daemon.wait_for_count("deliveries", others, |line| line["event"] == "delivered");
+    daemon.wait_for("failure", |line| line["event"] == "failed");
+    assert_eq!((daemon.events("failed").len(), daemon.events("delivered").len()), (1, others), "{fault}");
+    for event in ["expired", "refused", "deferred", "uncertain", "paused", "resting"] {
+        assert_eq!(daemon.events(event), [] as [Value; 0], "{fault}");
+    }
+    let numbers: HashSet<Numbered> = scene.sandbox.deliveries().iter().map(|one| Numbered::intact(one)).collect();
+    assert_eq!((numbers.len(), scene.sandbox.deliveries().len()), (others, others), "{fault}: once each");
+    assert_eq!(daemon.stop(), 0);
 }
 
 fn survives(fault: Fault, effect: Effect) {
@@ -90,6 +117,27 @@ fn survives(fault: Fault, effect: Effect) {
     assert_eq!(daemon.stop(), 0);
 }
 
+#[test]
+fn what_is_slow_or_odd_delays_mail_and_nothing_else() {
+    let delayed = |fault, milliseconds| FaultRule::from(fault).delayed(Duration::from_millis(milliseconds));
+    for rule in [delayed(Fault::SlowDot, 100), Fault::Latin1Reply.into(), delayed(Fault::TokenSlow, 1000)] {
+        let fault = rule.fault;
+        let mut script = script(fault);
+        script.sandbox.fault = Some(rule);
+        let scene = Scene::set(script);
+        let daemon = scene.serve();
+        scene.offer(0..MESSAGES);
+        daemon.wait_for_count("deliveries", MESSAGES as usize, |line| line["event"] == "delivered");
+        for event in ["failed", "expired", "refused", "deferred", "uncertain", "paused", "resting"] {
+            assert_eq!(daemon.events(event), [] as [Value; 0], "{fault}");
+        }
+        let deliveries = scene.sandbox.deliveries();
+        let numbers: HashSet<Numbered> = deliveries.iter().map(|delivery| Numbered::intact(delivery)).collect();
+        assert_eq!((deliveries.len(), numbers), (MESSAGES as usize, (0..MESSAGES).map(Numbered).collect()), "{fault}");
+        assert_eq!(daemon.stop(), 0);
+    }
+}
+
 /// Waits until the fault has done all that it does, and holds it against what it should do.
 fn strikes(daemon: &Daemon, fault: Fault, effect: Effect) {
     let all = MESSAGES as usize;
@@ -103,7 +151,7 @@ fn strikes(daemon: &Daemon, fault: Fault, effect: Effect) {
             assert_eq!((daemon.events("paused").len(), daemon.events("resting").len()), (0, 0), "{fault}");
             return;
         }
-        Effect::Other => panic!("{fault} is not for this"),
+        Effect::Failed | Effect::Other => panic!("{fault} is not for this"),
     };
     let stopped = daemon.wait_for("stop of the lane", |line| line["event"] == "paused" || line["event"] == "resting");
     assert_eq!((&stopped["event"], &stopped["kind"]), (&Value::from(event), &Value::from(kind)), "{fault}: {stopped}");

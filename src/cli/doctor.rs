@@ -154,12 +154,17 @@ fn stranger(daemon: &Identity) -> Option<Finding> {
 
 fn of_trial(trial: &Trial) -> Finding {
     let account = &trial.account;
-    match &trial.failure {
-        None => {
+    match (&trial.failure, &trial.warning) {
+        (None, None) => {
             let steps: Vec<&str> = trial.passed.iter().map(|passed| passed.step.as_str()).collect();
             Finding::ok(TRIAL, format!("account {account} at {} can deliver: {}", trial.host, steps.join(", ")))
         }
-        Some(failure) => {
+        (None, Some(warning)) => Finding::warning(
+            TRIAL,
+            format!("account {account} at {} can deliver. {warning}", trial.host),
+            "mend that method, or set `prefer` to the other one",
+        ),
+        (Some(failure), _) => {
             let reply = failure.reply.as_ref().map(|reply| format!(" The provider said: {reply}")).unwrap_or_default();
             Finding::failed(
                 TRIAL,

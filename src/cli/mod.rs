@@ -51,7 +51,7 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Try it out: a stand-in for Microsoft 365 and the relay in front of it, with nothing else installed
     Quickstart(quickstart::Quickstart),
-    /// Run the stand-in for smtp.office365.com alone, with a fault to rehearse if wanted
+    /// Run the stand-in for a provider alone (Microsoft 365, Amazon SES, Mailjet, Google), with a fault to rehearse if wanted
     Sandbox(sandbox::SandboxCommand),
     /// Look at the mail that waits, and decide about it
     #[command(subcommand)]

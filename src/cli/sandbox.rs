@@ -167,6 +167,10 @@ impl Account<'_> {
             );
         }
         if self.has_tokens() {
+            // Where tokens go first, a fault of passwords is never met.
+            if self.config.fault.as_ref().is_some_and(|rule| rule.fault.is_about_passwords()) {
+                lines.push("prefer = \"password\"   # so that the fault is met".to_owned());
+            }
             lines.extend([
                 "[account.oauth]   # or leave this away, to log in with the password alone".to_owned(),
                 format!("token_url = \"{}\"", sandbox.token_url()),

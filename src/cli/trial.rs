@@ -93,7 +93,12 @@ fn print(trial: &Trial) -> Result<(), Failure> {
         }
     }
     match &trial.failure {
-        None => say!("  ok      all that a delivery needs works; nothing was sent"),
+        None => {
+            if let Some(warning) = &trial.warning {
+                say!("  WARNING {:9} {}", "AUTH", one_line(warning))?;
+            }
+            say!("  ok      all that a delivery needs works; nothing was sent")
+        }
         Some(failure) => {
             say!("  FAILED  {:9} {}", failure.step.as_str(), one_line(&failure.sentence))?;
             match &failure.reply {

@@ -79,7 +79,8 @@ pub(super) fn check(table: &Table<'_>, report: &mut Report<'_>, provider: Provid
             report.add(line, &table.path("iam_secret"), "a value beside password", "one of the two");
         }
     }
-    if table.has("expires") && !(table.has("password") || table.has("iam_secret") || table.has("certificate")) {
+    // A certificate says itself when it ends.
+    if table.has("expires") && !(table.has("password") || table.has("iam_secret")) {
         let line = table.line_of(report, "expires");
         report.add(line, &table.path("expires"), "a date", "it beside the secret that ends then");
     }

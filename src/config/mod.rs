@@ -175,7 +175,7 @@ pub struct ClientCertificate {
 }
 
 /// A login. At least one of `password` and `oauth` is there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
     /// The user name.
     pub username: String,

@@ -40,7 +40,7 @@ impl Opening<'_> {
             let Some(failure) = self.failure(*method, &obstacle) else {
                 // It says nothing against the method.
                 if step(&obstacle) == Step::Auth {
-                    self.logins.refused(name);
+                    self.logins.refused(name, login);
                 }
                 return Err(obstacle);
             };
@@ -52,7 +52,7 @@ impl Opening<'_> {
             }
             met.push((*method, obstacle));
         }
-        self.logins.refused(name);
+        self.logins.refused(name, login);
         Err(self.to_mend(met, login))
     }
 

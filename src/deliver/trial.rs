@@ -69,6 +69,12 @@ impl Trials {
         notes.pass(Step::Mail, format!("{sender} may send: {reply}; RSET"));
         upstream.quit().await;
         drop(slot);
+        let login = endpoint.login.as_ref();
+        if let Some((first, said)) = login.and_then(|login| self.logins.stood_in_for(&account.name, login)) {
+            let first = first.as_str();
+            let warning = format!("the account is open, but not by {first}, which should go first: {said}");
+            notes.with(|trial| trial.warning = Some(warning));
+        }
         Ok(())
     }
 

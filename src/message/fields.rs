@@ -68,7 +68,7 @@ impl FieldRule {
             gone
         });
         if self.repeated == RepeatedFields::Folded {
-            for name in SINGLE {
+            for name in SINGLE.into_iter().chain(SINGLE_AT_SES) {
                 repairs.extend(fold(block, name));
             }
         }
@@ -156,8 +156,7 @@ fn is_name(text: &str) -> bool {
 /// A line of a message, less its line end (RFC 5322 §2.1.1).
 const LONGEST: usize = 998;
 
-/// Fields that may occur once (RFC 5322 §3.6, RFC 2045 §3; docs.aws.amazon.com/ses, *Header fields*). `From:` and
-/// `Sender:` are made one by the sender repair.
+/// Fields that may occur once (RFC 5322 §3.6, RFC 2045 §3).
 const SINGLE: [&str; 13] = [
     "Date",
     "Subject",
@@ -172,6 +171,59 @@ const SINGLE: [&str; 13] = [
     "Content-Type",
     "Content-Transfer-Encoding",
     "Content-Disposition",
+];
+/// Further fields that Amazon SES refuses where they occur twice (docs.aws.amazon.com/ses, *Header fields*). `From:` and
+/// `Sender:` are one already where senders are repaired.
+const SINGLE_AT_SES: [&str; 49] = [
+    "From",
+    "Sender",
+    "Accept-Language",
+    "acceptLanguage",
+    "Archived-At",
+    "Auto-Submitted",
+    "Bounces-to",
+    "Comments",
+    "Content-Alternative",
+    "Content-Base",
+    "Content-Class",
+    "Content-Description",
+    "Content-Duration",
+    "Content-ID",
+    "Content-Language",
+    "Content-Length",
+    "Content-Location",
+    "Content-MD5",
+    "Delivered-To",
+    "Disposition-Notification-Options",
+    "Disposition-Notification-To",
+    "DKIM-Signature",
+    "DomainKey-Signature",
+    "Errors-To",
+    "Importance",
+    "Keywords",
+    "List-Archive",
+    "List-Help",
+    "List-Id",
+    "List-Owner",
+    "List-Post",
+    "List-Subscribe",
+    "List-Unsubscribe",
+    "List-Unsubscribe-Post",
+    "Message-Context",
+    "Organization",
+    "Original-From",
+    "Original-Message-ID",
+    "Original-Recipient",
+    "Original-Subject",
+    "Precedence",
+    "Priority",
+    "Return-Receipt-To",
+    "Sensitivity",
+    "Solicitation",
+    "Thread-Index",
+    "Thread-Topic",
+    "User-Agent",
+    "VBR-Info",
 ];
 /// Fields that say who sends and who receives: they are the envelope's and the sender repair's.
 const WHO: [&str; 5] = ["From", "Sender", "Bcc", "Received", "DKIM-Signature"];
@@ -218,6 +270,17 @@ mod tests {
         let (content, repairs) = applied(&rule, header);
         assert_eq!(content, "To: a@x, B <b@x>, c@x\r\nSubject: one\r\nReceived: 1\r\nReceived: 2\r\n\r\nbody");
         assert_eq!(repairs, ["several Subject became one", "several To became one"]);
+    }
+
+    #[test]
+    fn what_amazon_takes_once_occurs_once() {
+        let rule = rule(&[], &[], &[], RepeatedFields::Folded);
+        assert_eq!(SINGLE.len() + SINGLE_AT_SES.len(), 62);
+        for name in SINGLE_AT_SES {
+            let (content, repairs) = applied(&rule, &format!("{name}: one\r\nTo: a@x\r\n{name}: two\r\n\r\n"));
+            assert_eq!(content, format!("{name}: one\r\nTo: a@x\r\n\r\n"));
+            assert_eq!(repairs, [format!("several {name} became one")]);
+        }
     }
 
     #[test]

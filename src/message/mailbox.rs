@@ -231,7 +231,7 @@ impl Closers {
         match rest {
             [b'"', ..] => self.quoted_octets(rest),
             [b'(', ..] => self.search(rest, comment_octets).unwrap_or(1),
-            [b'<', ..] => self.search(rest, |rest| closed_octets(rest, b'>')).unwrap_or_else(|| until_separator(rest)),
+            [b'<', ..] => self.search(rest, angle_octets).unwrap_or_else(|| until_separator(rest)),
             // An encoded word is no place for commas and brackets (RFC 2047 §5), but some mailers put them there.
             [b'=', b'?', ..] => self.search(rest, encoded_word::encoded_octets).unwrap_or(1),
             [b'[', ..] => self.search(rest, |rest| closed_octets(rest, b']')).unwrap_or(1),
@@ -294,6 +294,22 @@ fn comment_octets(bytes: &[u8]) -> Option<usize> {
 
 fn closed_octets(bytes: &[u8], closing: u8) -> Option<usize> {
     bytes.iter().position(|byte| *byte == closing).map(|end| end + 1)
+}
+
+/// Octets of the address in brackets at the beginning: a quoted local part may hold the closing bracket (RFC 5321 §4.1.2).
+/// Where a quote does not close, the first bracket counts.
+fn angle_octets(bytes: &[u8]) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        match bytes.get(at)? {
+            b'>' => return Some(at + 1),
+            b'"' => match quoted_octets(&bytes[at..]) {
+                Some(octets) => at += octets,
+                None => return closed_octets(bytes, b'>'),
+            },
+            _ => at += 1,
+        }
+    }
 }
 
 fn until_separator(bytes: &[u8]) -> usize {
@@ -457,6 +473,13 @@ mod tests {
             assert!(closers.gave_up() && closers.missing == MISSING_CLOSERS + 1, "{shape}: {}", closers.missing);
             encode_list(&[&value[..], "\u{fc}".as_bytes()].concat());
         }
+    }
+
+    #[test]
+    fn a_bracket_within_quotes_does_not_close() {
+        let list = read_list("<\">\"@b>, <a\"b@c>, x".as_bytes());
+        let specs: Vec<&str> = list.iter().map(|mailbox| mailbox.spec.as_str()).collect();
+        assert_eq!(specs, ["\">\"@b", "a\"b@c", ""]);
     }
 
     proptest! {

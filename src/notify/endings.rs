@@ -35,7 +35,12 @@ fn of_login(account: &AccountConfig, login: &Login) -> Vec<Ending> {
         endings.push(ending(account, Kind::SecretExpires, "password", ends));
     }
     if let Some(oauth) = &login.oauth {
-        endings.extend(oauth.expires.map(|ends| ending(account, Kind::SecretExpires, "client secret", ends)));
+        let which = match &oauth.proof {
+            ClientProof::Secret(_) => "client secret",
+            ClientProof::Certificate { .. } => "key for OAuth",
+            ClientProof::None => "refresh token",
+        };
+        endings.extend(oauth.expires.map(|ends| ending(account, Kind::SecretExpires, which, ends)));
         if let ClientProof::Certificate { certificate, .. } = &oauth.proof
             && let Some(ends) = days(certificate).into_iter().min()
         {
@@ -107,7 +112,7 @@ mod tests {
              password = {{ file = {secret:?} }}\nexpires = 2027-01-15\nca_file = {trusted:?}\n\
              [[account]]\nname = \"app\"\nprovider = \"microsoft365\"\nusername = \"w@example.com\"\n\
              password = {{ file = {secret:?} }}\n\
-             oauth = {{ tenant = \"t.example\", client_id = \"id\", certificate = {own:?}, key = {{ file = {secret:?} }} }}\n"
+             oauth = {{ tenant = \"t.example\", client_id = \"id\", certificate = {own:?}, key = {{ file = {secret:?} }}, expires = 2027-02-01 }}\n"
         );
         let path = folder.path().join("config.toml");
         std::fs::write(&path, text).unwrap();
@@ -122,6 +127,7 @@ mod tests {
                 "secret_expires m365 password 2027-01-15",
                 "password_login_ends m365 2027-01-01",
                 "certificate_expires m365 ca_file 2029-03-01",
+                "secret_expires app key for OAuth 2027-02-01",
                 "certificate_expires app OAuth certificate 2027-03-01",
             ]
         );

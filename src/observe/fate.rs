@@ -357,7 +357,7 @@ impl Observer {
         info!(
             event = "login_mended",
             account = %account,
-            "a secret of account {account} has changed, or a user has logged in: the account is tried at once",
+            "a secret or the login of account {account} has changed, or a user has logged in: the account is tried at once",
         );
     }
 

@@ -23,8 +23,8 @@ pub(super) const PASSWORDS_OFF: &[Row] = &[
         "Password logins are switched off for this mailbox or tenant.",
     )
     .mended(
-        "Move the account to OAuth (README, \"Move to OAuth\"; `mailsluice account login NAME`); until the end of \
-         2026 an administrator may enable them again.",
+        "Move the account to OAuth (README, \"Move to OAuth\"; `mailsluice account login NAME`); until Microsoft \
+         removes them for good an administrator may enable them again.",
     ),
     Row::new(
         &[550],

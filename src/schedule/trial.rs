@@ -18,6 +18,9 @@ pub struct Trial {
     pub certificates: Vec<ShownCertificate>,
     /// What stood in the way of the next step; none where all passed.
     pub failure: Option<Failure>,
+    /// What a person should look at though mail goes out; none where there is nothing.
+    #[serde(default)]
+    pub warning: Option<String>,
 }
 
 /// A step that passed.
@@ -56,7 +59,8 @@ pub struct Failure {
 impl Trial {
     /// A trial that has not begun.
     pub fn of(account: AccountName, host: &str) -> Self {
-        Self { account, host: host.to_owned(), passed: Vec::new(), certificates: Vec::new(), failure: None }
+        let (passed, certificates) = (Vec::new(), Vec::new());
+        Self { account, host: host.to_owned(), passed, certificates, failure: None, warning: None }
     }
 
     /// Notes a step that passed.

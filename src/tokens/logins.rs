@@ -29,8 +29,8 @@ struct Standing {
     using: Option<Method>,
     /// The methods that have failed since they last worked.
     failed: HashMap<Method, Failed>,
-    /// Whether the last login failed.
-    troubled: bool,
+    /// The settings of the last login, where it failed.
+    troubled: Option<Login>,
     /// Logins that were refused since the last one passed, or since somebody took account of them.
     refusals: u32,
     /// The file of the password, as it was before it was last read.
@@ -107,7 +107,7 @@ impl Logins {
     /// The account was opened by this method. Says so once where it is another one than before.
     pub fn opened(&self, account: &AccountName, login: &Login, method: Method) {
         let (before, said) = self.standing(account, |standing| {
-            (standing.troubled, standing.refusals) = (false, 0);
+            (standing.troubled, standing.refusals) = (None, 0);
             standing.failed.remove(&method);
             let before = standing.using.replace(method).unwrap_or_else(|| login.first());
             (before, standing.failed.get(&before).map(|failed| failed.said.clone()))
@@ -117,15 +117,23 @@ impl Logins {
         }
     }
 
+    /// The method that the account should be opened by, where the last login was by the other one, and what was said.
+    pub fn stood_in_for(&self, account: &AccountName, login: &Login) -> Option<(Method, String)> {
+        let first = login.first();
+        let accounts = locked(&self.accounts);
+        let standing = accounts.get(account).filter(|standing| standing.using == Some(other(first)))?;
+        Some((first, standing.failed.get(&first).map(|failed| failed.said.clone()).unwrap_or_default()))
+    }
+
     /// This method did not open the account, and this was said.
     pub fn failed(&self, account: &AccountName, method: Method, how: Failure, said: String) {
         let at = self.clock.now();
         self.standing(account, |standing| drop(standing.failed.insert(method, Failed { at, how, said })));
     }
 
-    /// No method has opened the account.
-    pub fn refused(&self, account: &AccountName) {
-        self.standing(account, |standing| standing.troubled = true);
+    /// No method of this login has opened the account.
+    pub fn refused(&self, account: &AccountName, login: &Login) {
+        self.standing(account, |standing| standing.troubled = Some(login.clone()));
     }
 
     /// The smarthost has refused a login.
@@ -165,8 +173,9 @@ impl Logins {
         self.tokens.around.changed.notify_one();
     }
 
-    /// The accounts in trouble with their login whose secrets have changed since they were read, or to which a user has
-    /// logged in. What they have met with counts no more, and no account is named twice for one change. Blocking, brief.
+    /// The accounts in trouble with their login whose secrets have changed since they were read, or whose settings have, or
+    /// to which a user has logged in. What they have met with counts no more, and no account is named twice for one
+    /// change. Blocking, brief.
     pub fn mended(&self, config: &Config) -> Vec<AccountName> {
         let logged_in = std::mem::take(&mut *locked(&self.tokens.around.logged_in));
         let mut mended = Vec::new();
@@ -178,16 +187,23 @@ impl Logins {
             let changed = {
                 let accounts = locked(&self.accounts);
                 let standing = accounts.get(&account.name);
-                let troubled = standing.is_some_and(|standing| standing.troubled || !standing.failed.is_empty());
+                let refused = standing.and_then(|standing| standing.troubled.as_ref());
+                let troubled = refused.is_some() || standing.is_some_and(|standing| !standing.failed.is_empty());
                 let read = standing.and_then(|standing| standing.read.as_ref());
                 (troubled || failing)
-                    && (read.is_some_and(|read| *read != Fingerprint::of_password(login))
+                    && (refused.is_some_and(|refused| refused != login)
+                        || read.is_some_and(|read| *read != Fingerprint::of_password(login))
                         || source.as_ref().is_some_and(|source| source.has_changed_secrets()))
             };
             if !changed && !logged_in.contains(&account.name) {
                 continue;
             }
             self.reading(&account.name, login);
+            self.standing(&account.name, |standing| {
+                if let Some(refused) = &mut standing.troubled {
+                    refused.clone_from(login);
+                }
+            });
             if let Some(source) = source.filter(|_| changed) {
                 source.begin_anew();
             }

@@ -109,6 +109,10 @@ fn seen(script: &SandboxConfig, login: &str, token_url: &str, event: &str) -> Se
         &["account", "list"],
         &["account", "list", "--json"],
         &["account", "login", "m365"],
+        &["account", "test", "m365"],
+        &["account", "test", "m365", "--json"],
+        &["doctor"],
+        &["doctor", "--json"],
         &["queue", "list", "--json"],
         &["queue", "show", &id],
         &["queue", "show", &id, "--json"],
@@ -130,7 +134,7 @@ fn seen(script: &SandboxConfig, login: &str, token_url: &str, event: &str) -> Se
     for path in files_of_the_queue(scene.site.path()) {
         seen.add(path.display().to_string(), &std::fs::read(&path).unwrap());
     }
-    assert!(seen.holds("m365").is_some() && seen.0.len() > 11, "{} things to look at only", seen.0.len());
+    assert!(seen.holds("m365").is_some() && seen.0.len() > 15, "{} things to look at only", seen.0.len());
     seen
 }
 

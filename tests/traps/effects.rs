@@ -13,8 +13,9 @@ pub(super) enum Effect {
     Deferred,
     /// Each message is put off on its own, though the provider has it.
     Uncertain,
-    /// No lane stops for it: the message or its recipient is meant, mail goes out all the same, or a person waits and no
-    /// mail.
+    /// The message or its recipient is meant: it fails, and the others go on.
+    Failed,
+    /// No lane stops for it: mail goes out all the same, or a person waits and no mail.
     Other,
 }
 
@@ -190,6 +191,13 @@ pub(super) const EFFECTS: &[(Effect, &[Fault])] = &[
             Fault::DeviceDeclined,
             Fault::DeviceExpired,
             Fault::DeviceSlowDown,
+            // Of a Subject that nobody here writes.
+            Fault::RejectSubject,
+        ],
+    ),
+    (
+        Effect::Failed,
+        &[
             Fault::SesNotVerifiedRecipient,
             Fault::SesTooLong,
             Fault::SesInvalidAddress,
@@ -197,7 +205,6 @@ pub(super) const EFFECTS: &[(Effect, &[Fault])] = &[
             Fault::SesDuplicateHeader,
             Fault::MailjetTooBig,
             Fault::RejectRecipient,
-            Fault::RejectSubject,
             Fault::TooBig,
             Fault::TooBigDot,
             Fault::HeaderTooBig,

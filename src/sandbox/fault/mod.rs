@@ -113,6 +113,11 @@ impl Fault {
         }
     }
 
+    /// Whether only who logs in with a password meets it.
+    pub const fn is_about_passwords(self) -> bool {
+        matches!(self.step(), Step::Password)
+    }
+
     /// Whether `=SECONDS` may stand behind the name.
     const fn takes_seconds(self) -> bool {
         matches!(self, Self::SlowDot | Self::TokenSlow | Self::TokenThrottled)

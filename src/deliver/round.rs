@@ -157,7 +157,7 @@ pub fn book(
     };
     let settled = store.settle(claim, &settlement, now)?;
     if let Report::NoSession { refused_logins, .. } = report {
-        lane.note_refused_logins(*refused_logins, now);
+        lane.note_refused_logins(*refused_logins, verdict.event.as_ref(), now);
     }
     if let (Report::Transacted(_), Some(Event::Stopped(cause))) = (report, &verdict.event)
         && cause.kind == CauseKind::Account

@@ -196,9 +196,10 @@ impl Lane {
         }
     }
 
-    /// Of an attempt that got no session: logins that were refused besides the one that its event tells of.
-    pub fn note_refused_logins(&mut self, refused: u32, now: Timestamp) {
-        (1..refused).for_each(|_| self.count_refused_login(now));
+    /// Of an attempt that got no session: so many logins were refused. The one that its event tells of counts there.
+    pub fn note_refused_logins(&mut self, refused: u32, event: Option<&Event>, now: Timestamp) {
+        let counts = matches!(event, Some(Event::Stopped(cause)) if cause.kind.refuses_login());
+        (u32::from(counts)..refused).for_each(|_| self.count_refused_login(now));
     }
 
     /// At this delivery the provider refused the account.

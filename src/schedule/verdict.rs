@@ -155,11 +155,7 @@ pub fn verdict(case: &Case<'_>, report: &Report, now: Timestamp, jitter: f64) ->
 fn no_session(case: &Case<'_>, obstacle: &Obstacle) -> Verdict {
     let (step, event, said) = match obstacle {
         Obstacle::Refused { step, reply } => {
-            let mut meaning = meaning(case.provider, *step, reply);
-            if (*step, meaning.class) == (Step::Auth, Class::Account) {
-                // Whatever it is for, a login was refused.
-                meaning.class = Class::Login;
-            }
+            let meaning = meaning(case.provider, *step, reply);
             let event = stop(&meaning, reply).unwrap_or_else(|| {
                 Event::Stopped(Cause {
                     kind: CauseKind::Connect,

@@ -39,7 +39,7 @@ pub enum CauseKind {
 }
 
 impl CauseKind {
-    /// Whether it is a login that was refused. One that passed locks nobody out, whatever the provider said then.
+    /// Whether it is a login that was refused. Behind one that passed, a refusal locks nobody out.
     pub(super) fn refuses_login(self) -> bool {
         matches!(self, Self::Login | Self::LoginLater)
     }

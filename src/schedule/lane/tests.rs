@@ -70,18 +70,24 @@ fn a_changed_secret_is_tried_at_once() {
 
 #[test]
 fn every_refused_login_counts_towards_the_budget() {
+    let note = |lane: &mut Lane, refused, kind, now| {
+        let event = Event::Stopped(cause(kind));
+        lane.note_refused_logins(refused, Some(&event), now);
+        lane.note(event, now, now);
+    };
     let mut lane = Lane::default();
     // Three connections at once, each with a token, a fresh one and the password.
-    for _ in 0..3 {
-        lane.note_refused_logins(3, at(0));
-        lane.note(Event::Stopped(cause(CauseKind::Login)), at(0), at(0));
-    }
+    (0..3).for_each(|_| note(&mut lane, 3, CauseKind::Login, at(0)));
     assert_eq!(lane.refused_logins.len(), 9);
-    lane.note_refused_logins(1, at(180));
-    lane.note(Event::Stopped(cause(CauseKind::Login)), at(180), at(180));
+    note(&mut lane, 1, CauseKind::Login, at(180));
     assert_eq!((lane.refused_logins.len(), probe_secs(&lane) >= 3600), (10, true));
-    lane.note_refused_logins(0, at(181));
+    lane.note_refused_logins(0, None, at(181));
     assert_eq!(lane.refused_logins.len(), 10);
+
+    // Whatever it is refused for.
+    let mut lane = Lane::default();
+    (0..10).for_each(|probe| note(&mut lane, 1, CauseKind::Account, at(probe)));
+    assert!(probe_secs(&lane) >= 3600);
 }
 
 #[test]

@@ -195,18 +195,6 @@ fn who_hangs_up_on_a_login_is_not_asked_every_half_minute() {
 }
 
 #[test]
-fn a_login_that_is_refused_for_the_account_s_sake_is_a_refused_login() {
-    let kind = |step| {
-        let reply = Reply::new(550, "5.7.708 Service unavailable. Access denied, traffic not accepted from this IP");
-        match Setup::new().judge(&no_session(Obstacle::Refused { step, reply })).event {
-            Some(Event::Stopped(cause)) => cause.kind,
-            other => panic!("{other:?}"),
-        }
-    };
-    assert_eq!((kind(Step::Auth), kind(Step::Ehlo)), (CauseKind::Login, CauseKind::Account));
-}
-
-#[test]
 fn what_is_put_off_for_too_long_expires() {
     let mut setup = Setup::new();
     setup.age = Duration::from_secs(5 * 86_400);

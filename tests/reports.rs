@@ -97,6 +97,7 @@ async fn of_many_failures_five_are_reported_alone_and_the_others_together() {
         assert_eq!(report.field("Subject"), "Not delivered: hello");
     }
     desk.wait_until_due(55).await;
+    desk.wait_until_collecting().await;
     desk.clock.advance(Duration::from_secs(14 * 60));
     desk.fail(3).await;
     // A process that starts in the middle goes on with the same window.

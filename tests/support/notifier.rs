@@ -126,6 +126,19 @@ impl Desk {
         self.queue.queue.write(Urgency::Work, due).await.unwrap()
     }
 
+    /// Until what fails is collected, and the queue knows until when.
+    pub(crate) async fn wait_until_collecting(&self) {
+        for _ in 0..LOOKS {
+            let kept = |store: &mut dyn QueueStore, _| store.kept("reports");
+            let kept = self.queue.queue.write(Urgency::Work, kept).await.unwrap();
+            if kept.is_some_and(|text| !text.contains(r#""until":null"#)) {
+                return;
+            }
+            self.ring().await;
+        }
+        panic!("nothing is collected");
+    }
+
     pub(crate) async fn wait_until_due(&self, count: usize) {
         for _ in 0..LOOKS {
             if self.due().await == count {

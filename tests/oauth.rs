@@ -252,7 +252,7 @@ fn is_mended_by(name: &str, login: &str) {
     let mended = Instant::now();
     std::fs::write(&path, good).unwrap();
     scene.wait_for(5);
-    // The next probe by itself comes after 15 minutes.
+    // The next probe by itself comes after a minute.
     assert!(mended.elapsed() < Duration::from_secs(15), "{:?}", mended.elapsed());
     assert_eq!(daemon.events("login_mended").len(), 1);
     assert_eq!(daemon.stop(), 0);

@@ -130,6 +130,10 @@ fn what_sandbox_prints_can_be_pasted() {
         site.configure(&format!("{HEAD}{}", rehearsal.account()));
         let checked = site.run(&["check"]);
         assert!(checked.status.success(), "{service}: {}", String::from_utf8_lossy(&checked.stderr));
+        // So is what it wrote for a relay of its own.
+        let written = site.path().join("play/rehearsal.toml");
+        let checked = mailsluice().arg("--config").arg(&written).arg("check").output().unwrap();
+        assert!(checked.status.success(), "{service}: {}", String::from_utf8_lossy(&checked.stderr));
     }
 }
 

@@ -105,12 +105,12 @@ fn stopped(account: &AccountName, lane: &Lane) -> Option<Condition> {
         Standing::Resting(_) => "rests",
         _ => "is paused",
     };
-    let reply = stop.cause.reply.as_deref().map(|reply| format!(" It said: {reply}")).unwrap_or_default();
+    let reply = stop.cause.reply.as_deref().map(|reply| format!(" The provider said: {reply}")).unwrap_or_default();
     Some(Condition {
         kind,
         subject: account.as_str().into(),
         nature: Nature::Lasts,
-        sentence: format!("Account {account} {stands} and its mail is kept. {}{reply}", stop.cause.sentence),
+        sentence: format!("Account {account} {stands} and its mail is kept: {}{reply}", stop.cause.sentence),
         since: stop.since,
         patience,
         stage,

@@ -54,7 +54,7 @@ impl AccountCommand {
             Self::Resume { name } => {
                 let asked = ask_whom(config, Request::Resume(AccountName::from(name.as_str())))?;
                 let (Answer::Hastened(count), by) = asked else { return Err(unexpected()) };
-                say!("{name}: open; {count} messages that were put off {}", by.tries())?;
+                say!("{name}: open; what waits may go, and {}", by.tries(count))?;
                 Ok(())
             }
             Self::Pause { name } => {

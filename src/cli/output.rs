@@ -22,6 +22,11 @@ pub(super) fn line(line: impl Display) -> Result<(), Failure> {
     }
 }
 
+/// So many of them, in words.
+pub(super) fn counted(count: u64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
 /// A line on standard error. Where that cannot be written, there is nowhere to say so.
 pub(super) fn complain(line: impl Display) {
     let _ = writeln!(io::stderr(), "{line}");

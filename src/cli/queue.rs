@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
-use super::output::say;
+use super::output::{counted, say};
 use super::reach::{ask, ask_whom, print_json};
 use super::{Failure, table};
 use crate::config::secret::quoted;
@@ -172,7 +172,8 @@ fn show(config: &Path, id: MessageId, json: bool) -> Result<(), Failure> {
     say!("received    {received} from {} ({address}), {} priority", listed.client, listed.priority.as_str())?;
     say!("from        {}", listed.from)?;
     say!("message-id  {message_id}")?;
-    say!("size        {} octets, route {route}, {} attempts", listed.size, listed.attempts)?;
+    let attempts = counted(u64::from(listed.attempts), "attempt");
+    say!("size        {} octets, route {route}, {attempts}", listed.size)?;
     if let Some(seconds) = listed.next_attempt_in {
         say!("next        in {}", seconds_spoken(seconds))?;
     }
@@ -225,7 +226,10 @@ fn operate(config: &Path, ids: &[MessageId], operation: Operation) -> Result<(),
             return Err(unexpected());
         };
         match operated {
-            Operated::Done { recipients, .. } => say!("{id}: done, {} recipients", recipients.len())?,
+            Operated::Done { recipients, .. } => {
+                let recipients = counted(recipients.len() as u64, "recipient");
+                say!("{id}: {}, {recipients}", outcome(operation))?;
+            }
             Operated::Unknown => refused.push(unknown(*id).text()),
             Operated::Busy => refused.push(format!("{id}: is being sent right now; try again in a moment")),
             Operated::Nothing(why) => refused.push(format!("{id}: nothing to do: {why}")),
@@ -234,9 +238,21 @@ fn operate(config: &Path, ids: &[MessageId], operation: Operation) -> Result<(),
     if refused.is_empty() { Ok(()) } else { Err(Failure::Said(refused.join("\n"))) }
 }
 
+/// What has become of a message by an operation.
+fn outcome(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Retry => "to be tried at once",
+        Operation::Hold => "on hold",
+        Operation::Release => "off hold",
+        Operation::Delete => "deleted",
+        Operation::SettleDelivered => "settled as delivered",
+        Operation::SettleFailed => "settled as failed",
+    }
+}
+
 fn retry_all(config: &Path) -> Result<(), Failure> {
     let (Answer::Hastened(count), by) = ask_whom(config, Request::RetryAll)? else { return Err(unexpected()) };
-    say!("{count} messages that were put off {}", by.tries())
+    say!("{}", by.tries(count))
 }
 
 fn stats(config: &Path, json: bool) -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::output::say;
+use super::output::{counted, say};
 use super::{Failure, runtime};
 use crate::app::AppError;
 use crate::app::errand::{Errand, Purpose};
@@ -21,11 +21,13 @@ pub(super) enum By {
 }
 
 impl By {
-    /// When what is to be tried at once is tried.
-    pub(super) fn tries(self) -> &'static str {
+    /// When so many messages that are to be tried at once are tried.
+    pub(super) fn tries(self, count: u64) -> String {
+        let (were, are) = if count == 1 { ("was", "is") } else { ("were", "are") };
+        let messages = counted(count, "message");
         match self {
-            Self::Daemon => "are tried now",
-            Self::Ourselves => "will be tried when the daemon starts",
+            Self::Daemon => format!("{messages} that {were} put off {are} tried now"),
+            Self::Ourselves => format!("{messages} that {were} put off will be tried when the daemon starts"),
         }
     }
 }
@@ -57,7 +59,10 @@ fn open_and_ask(config: &Path, database: &Path, request: Request) -> Result<Answ
 /// The settings of a queue that no daemon has; the log goes to standard error.
 fn settings_of(config: &Path, database: &Path) -> Result<Config, Failure> {
     if !database.exists() {
-        return Err(Failure::Said(format!("there is no daemon and no queue at {}", database.display())));
+        return Err(Failure::Said(format!(
+            "there is no daemon and no queue at {}: start the daemon first",
+            database.display()
+        )));
     }
     let settings = Config::load_without_secrets(config).map_err(AppError::from)?;
     logging::start(LogFormat::Text, LogTarget::Stderr);

@@ -59,6 +59,9 @@ impl SandboxCommand {
             ))
         })?;
         account.write_secrets().map_err(|error| said(&directory, &error))?;
+        let rehearsal = account.rehearsal_file();
+        let relay = format!("{REHEARSAL}{}", account.table(&sandbox));
+        write_private(&rehearsal, &relay).map_err(|error| said(&rehearsal, &error))?;
         say!("The sandbox plays {} on {}. It sends nothing anywhere.", service.host(), sandbox.address())?;
         if let Some(fault) = fault {
             say!("  fault          {fault}: {}", fault.about())?;
@@ -98,6 +101,20 @@ impl SandboxCommand {
     }
 }
 
+/// What a relay in front of the sandbox is told, up to its account.
+const REHEARSAL: &str = "\
+# Written by `mailsluice sandbox` whenever it starts: a relay in front of it, to rehearse with. Paths start at this folder.
+
+[queue]
+path = \"rehearsal.db\"
+min_free = \"16MiB\"
+ephemeral = true # to try it out anywhere; a real queue belongs on a disk
+
+[[listener]]
+address = \"127.0.0.1:2525\"
+
+";
+
 /// What a person needs to send through the sandbox.
 struct Account<'a> {
     directory: &'a Path,
@@ -116,6 +133,10 @@ impl Account<'_> {
 
     fn client_secret_file(&self) -> PathBuf {
         self.directory.join("client_secret")
+    }
+
+    fn rehearsal_file(&self) -> PathBuf {
+        self.directory.join("rehearsal.toml")
     }
 
     /// The relay reads secrets from files that nobody else may read, even of a play.
@@ -139,7 +160,12 @@ impl Account<'_> {
             say!("  client id      {}", tokens.client_id)?;
             say!("  client secret  {}", tokens.client_secret.expose_secret())?;
         }
-        say!("\nAn account for it, to paste into a configuration:\n")?;
+        let relay = quoted(&self.rehearsal_file());
+        say!("\nA relay in front of it, in another terminal, and a mail to send:\n")?;
+        say!("  mailsluice --config {relay} serve")?;
+        say!("  swaks --server 127.0.0.1 --port 2525 --from shop@example.org --to you@example.com")?;
+        say!("  mailsluice --config {relay} account list")?;
+        say!("\nIts account, to paste into another configuration:\n")?;
         say!("{}", self.table(sandbox))
     }
 

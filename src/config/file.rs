@@ -59,10 +59,7 @@ impl Config {
 
     fn load_in(path: &Path, around: &Surroundings) -> Result<Self, ConfigErrors> {
         let file = path.display().to_string();
-        let bytes = read_limited(path).map_err(|error| {
-            let wanted = format!("a configuration file of up to {} KiB", MAX_OCTETS >> 10);
-            whole(&file, format!("a file that cannot be read: {error}"), wanted)
-        })?;
+        let bytes = read_limited(path).map_err(|error| unread(&file, &error))?;
         let text = String::from_utf8(bytes).map_err(|error| {
             let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
             let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
@@ -92,8 +89,7 @@ impl Config {
 /// Where it cannot be read, or `queue.path` cannot be told from it.
 pub fn queue_path(path: &Path) -> Result<PathBuf, ConfigErrors> {
     let file = path.display().to_string();
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| whole(&file, format!("a file that cannot be read: {error}"), "a configuration file"))?;
+    let text = std::fs::read_to_string(path).map_err(|error| unread(&file, &error))?;
     let parsed: toml::Table =
         text.parse().map_err(|error: toml::de::Error| whole(&file, error.message().to_owned(), "well-formed TOML"))?;
     let Some(queue) = parsed.get("queue") else { return Ok(QueueConfig::default().path) };
@@ -132,6 +128,23 @@ fn read_limited(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(MAX_OCTETS + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_OCTETS { Err(io::Error::other("it is too long")) } else { Ok(bytes) }
+}
+
+/// What is wrong with a file that cannot be read, and what to do.
+fn unread(file: &str, error: &io::Error) -> ConfigErrors {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            whole(file, "no such file", "a configuration: `mailsluice setup` writes one, --config names another")
+        }
+        io::ErrorKind::PermissionDenied => {
+            whole(file, "a file that this user may not read", "the daemon's user or root: with sudo, perhaps")
+        }
+        _ => whole(
+            file,
+            format!("a file that cannot be read: {error}"),
+            format!("a configuration file of up to {} KiB", MAX_OCTETS >> 10),
+        ),
+    }
 }
 
 fn whole(file: &str, found: impl Into<String>, wanted: impl Into<String>) -> ConfigErrors {

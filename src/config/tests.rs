@@ -243,7 +243,13 @@ fn a_file_that_is_not_there_or_not_text_is_told_without_a_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.toml");
     let told = Config::load(&path).unwrap_err().to_string();
-    assert!(told.starts_with(&format!("{}: found a file that cannot be read: No such file", path.display())), "{told}");
+    assert!(
+        told.starts_with(&format!(
+            "{}: found no such file, wanted a configuration: `mailsluice setup`",
+            path.display()
+        )),
+        "{told}"
+    );
     fs::write(&path, b"[queue]\npath = \"\xff\"\n").unwrap();
     let told = Config::load(&path).unwrap_err().to_string();
     assert_eq!(told, format!("{}: found bytes on line 2 that are not UTF-8, wanted a file in UTF-8", path.display()));

@@ -274,7 +274,7 @@ impl Observer {
         let (event, word) = match touched {
             Touched::Held => ("held", "put on hold"),
             Touched::Released => ("released", "taken off hold"),
-            Touched::Retried => ("released", "to be tried now"),
+            Touched::Retried => ("released", "sent on its way again"),
             Touched::Deleted => ("deleted", "deleted"),
             Touched::SettledDelivered => {
                 count(&self.counters.delivered);
@@ -338,7 +338,7 @@ impl Observer {
     pub fn login_switched(&self, account: &AccountName, from: Method, to: Method, reply: Option<&str>) {
         count(&self.counters.login_switches);
         let (from, to) = (from.as_str(), to.as_str());
-        let why = reply.map_or_else(|| format!("{to} works again"), |reply| format!("{from} failed: {reply}"));
+        let why = reply.map_or_else(|| format!("{to} works"), |reply| format!("{from} failed: {reply}"));
         warn!(
             event = "login_switched",
             account = %account, from, to, reply,

@@ -70,7 +70,7 @@ pub(super) async fn find(
         (None, Some(Err(error))) => Err(local(format!("the refresh token cannot be read: {error}"))),
         (None, None) => Err(denied(
             TroubleKind::TokenRefused,
-            format!("account {account} is not logged in yet: run `{}`", login_command(account)),
+            format!("nobody has logged in yet: run `{}`", login_command(account)),
         )),
     }
 }

@@ -196,12 +196,21 @@ pub(super) fn refused(error: &str, description: &str, sent: &[Option<&SecretStri
     let kind = if meaning.class == Class::Connect { TroubleKind::Connect } else { TroubleKind::TokenRefused };
     let first = description.lines().next().unwrap_or_default();
     let said = if first.is_empty() { error.to_owned() } else { format!("{error}: {first}") };
-    let said: String = without(&said, sent).chars().filter(|c| !c.is_control()).take(LONGEST_SAID).collect();
+    let said = shortened(without(&said, sent).chars().filter(|c| !c.is_control()).collect());
     denied(kind, format!("{} The identity provider said: {said}", meaning.told()))
 }
 
 pub(super) fn denied(kind: TroubleKind, detail: String) -> Denied {
     Denied { trouble: Trouble { step: Step::Token, kind, detail }, retry_after: None }
+}
+
+/// What is longer than anybody reads ends in `…`.
+fn shortened(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(LONGEST_SAID) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 /// The text with `…` where it repeats what was sent.
@@ -239,5 +248,12 @@ mod tests {
             let detail = refused("invalid_client", &description, &[Some(&sent)]).trouble.detail;
             assert!(!detail.contains(said) && detail.contains("scope=x"), "{detail}");
         }
+    }
+
+    #[test]
+    fn what_is_said_at_length_is_cut_and_shows_it() {
+        let detail = |length| refused("invalid_grant", &"ä".repeat(length), &[]).trouble.detail;
+        assert!(detail(10).ends_with("said: invalid_grant: ääääääääää"), "{}", detail(10));
+        assert!(detail(LONGEST_SAID).ends_with("ä…"), "{}", detail(LONGEST_SAID));
     }
 }

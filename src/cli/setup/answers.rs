@@ -95,7 +95,7 @@ impl Flags {
         let way = self.way(asker, provider)?;
         let username = match way {
             Some(LoginWay::None) => None,
-            _ => self.ask(asker, name_of_login(provider), "--username", None, self.username.as_deref())?,
+            _ => self.username(asker, provider)?,
         };
         let registration = self.registration(asker, way)?;
         let from = self.from(asker, provider, username.as_deref())?;
@@ -123,9 +123,10 @@ impl Flags {
     }
 
     /// Asks for the secret that this way of logging in needs.
-    pub(super) fn secret(&self, asker: &mut Asker, way: Option<LoginWay>) -> Result<Option<SecretString>, Failure> {
-        let (text, flag, file) = match way {
-            Some(LoginWay::Password) => ("The password", "--password-file", &self.password_file),
+    pub(super) fn secret(&self, asker: &mut Asker, answers: Option<&Answers>) -> Result<Option<SecretString>, Failure> {
+        let password = answers.map_or("The password", |answers| name_of_password(answers.provider));
+        let (text, flag, file) = match answers.map(|answers| answers.way) {
+            Some(LoginWay::Password) => (password, "--password-file", &self.password_file),
             Some(LoginWay::IamSecret) => ("The secret access key", "--iam-secret-file", &self.iam_secret_file),
             Some(LoginWay::ClientSecret) => ("The client secret", "--client-secret-file", &self.client_secret_file),
             Some(LoginWay::DeviceCode | LoginWay::None) | None => return Ok(None),
@@ -142,6 +143,15 @@ impl Flags {
         given: Option<&str>,
     ) -> Result<Option<String>, Failure> {
         asker.ask(&Question { text, flag, default: default.map(str::to_owned) }, given, not_empty)
+    }
+
+    /// The name of the login: with Microsoft, always an address.
+    fn username(&self, asker: &mut Asker, provider: Provider) -> Result<Option<String>, Failure> {
+        let question = Question { text: name_of_login(provider), flag: "--username", default: None };
+        asker.ask(&question, self.username.as_deref(), |answer| match provider {
+            Provider::Microsoft365 | Provider::Microsoft365Hve => address(answer).map(|_| answer.to_owned()),
+            _ => not_empty(answer),
+        })
     }
 
     /// Host and TLS, where the provider does not say.
@@ -266,6 +276,16 @@ fn name_of_login(provider: Provider) -> &'static str {
         Provider::Mailjet => "The API key",
         Provider::Smtp => "The user name at the smarthost",
         _ => "The mailbox that sends, such as webmaster@example.com",
+    }
+}
+
+/// The password, as the provider's own page calls it.
+fn name_of_password(provider: Provider) -> &'static str {
+    match provider {
+        Provider::Microsoft365 => "The app password",
+        Provider::Ses => "The SMTP password",
+        Provider::Mailjet => "The secret key",
+        _ => "The password",
     }
 }
 

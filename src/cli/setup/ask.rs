@@ -81,8 +81,9 @@ impl Asker {
         choices: &[(&str, &str, T)],
     ) -> Result<Option<T>, Failure> {
         if self.somebody && given.is_none() {
+            let width = choices.iter().map(|(word, ..)| word.len()).max().unwrap_or(0);
             for (number, (word, about, _)) in (1..).zip(choices) {
-                complain(format_args!("  {number}  {word:22} {about}"));
+                complain(format_args!("  {number}  {word:width$}  {about}"));
             }
         }
         let words: Vec<&str> = choices.iter().map(|(word, ..)| *word).collect();
@@ -90,7 +91,7 @@ impl Asker {
             let number = answer.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
             let by_number = number.and_then(|at| choices.get(at));
             let chosen = by_number.or_else(|| choices.iter().find(|(word, ..)| *word == answer));
-            chosen.map(|(.., value)| *value).ok_or_else(|| format!("wanted one of {}", words.join(", ")))
+            chosen.map(|(.., value)| *value).ok_or_else(|| format!("wanted a number or one of {}", words.join(", ")))
         })
     }
 

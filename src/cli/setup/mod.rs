@@ -62,11 +62,11 @@ impl Setup {
             .map_err(|errors| Failure::Said(format!("these answers make no configuration:\n{errors}")))?;
         self.write(&config, &told, &text)?;
         if self.no_test {
-            return next_steps(&config, &settings);
+            return next_steps(&config, &settings, &told);
         }
         if told.answers.way == LoginWay::DeviceCode {
             // Without a login there is nothing to test.
-            return after_device_code(&config, &settings, &told);
+            return next_steps(&config, &settings, &told);
         }
         say!("")?;
         let counter = mail::Counter::at(&config, &settings)?;
@@ -76,7 +76,7 @@ impl Setup {
             say!("")?;
             counter.send(to)?;
         }
-        next_steps(&config, &settings)
+        next_steps(&config, &settings, &told)
     }
 
     /// What can be known before anything is asked.
@@ -105,7 +105,7 @@ impl Setup {
             say!("Empty answers take what stands in [brackets]. Nothing is written before the last question.\n")?;
         }
         let answers = self.flags.answers(&mut asker)?;
-        let secret = self.flags.secret(&mut asker, answers.as_ref().map(|answers| answers.way))?;
+        let secret = self.flags.secret(&mut asker, answers.as_ref())?;
         let test_to = self.test_address(&mut asker, answers.as_ref())?;
         asker.complete()?;
         // Where an answer is missing, this has been said.
@@ -164,20 +164,15 @@ fn cannot(path: &Path, error: &dyn std::fmt::Display) -> Failure {
 fn test_account(config: &Path, told: &Told) -> Result<(), Failure> {
     let name = told.answers.account();
     trial::test(config, name, trial::Output::Text).map_err(|failure| {
+        let secret = told.answers.secret_file(config);
+        let secret = secret.map(|path| format!(" (the secret is in {})", path.display())).unwrap_or_default();
+        let shown = quoted(config);
         Failure::Said(format!(
-            "{}\nThe files stay as they are. When it is mended: mailsluice --config {} account test {name}",
+            "{}\nThe files stay as they are{secret}. When it is mended: mailsluice --config {shown} account test {name}\n\
+             To answer the questions again: mailsluice --config {shown} setup --force",
             failure.text(),
-            quoted(config)
         ))
     })
-}
-
-fn after_device_code(config: &Path, settings: &Config, told: &Told) -> Result<(), Failure> {
-    let (config_shown, name) = (quoted(config), told.answers.account());
-    say!("\nNow the user of the mailbox logs in, once, while the daemon runs, which keeps what comes of it:")?;
-    say!("  mailsluice --config {config_shown} account login {name}")?;
-    say!("  mailsluice --config {config_shown} account test {name}")?;
-    next_steps(config, settings)
 }
 
 /// How root makes the daemon's user, and gives it what was written.
@@ -193,7 +188,7 @@ fn give_to_a_user(config: &Path, settings: &Config) -> Result<(), Failure> {
 }
 
 /// How to go on.
-fn next_steps(config: &Path, settings: &Config) -> Result<(), Failure> {
+fn next_steps(config: &Path, settings: &Config, told: &Told) -> Result<(), Failure> {
     let standard = config == Path::new("/etc/mailsluice/config.toml");
     let shown = quoted(config);
     say!("\nNext:")?;
@@ -211,6 +206,12 @@ fn next_steps(config: &Path, settings: &Config) -> Result<(), Failure> {
             say!("  start the daemon: sudo systemctl enable --now mailsluice   (the unit is in systemd/)")?
         }
         (false, false) => say!("  start the daemon: mailsluice --config {shown} serve")?,
+    }
+    if told.answers.way == LoginWay::DeviceCode {
+        let name = told.answers.account();
+        say!("  log in once as the user of the mailbox, while the daemon runs, which keeps what comes of it:")?;
+        say!("    mailsluice --config {shown} account login {name}")?;
+        say!("    mailsluice --config {shown} account test {name}")?;
     }
     let address = settings.listeners.first().and_then(|listener| listener.addresses.first());
     if let Some(address) = address {

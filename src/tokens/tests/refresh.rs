@@ -80,7 +80,7 @@ async fn a_seed_is_stored_although_the_answer_brings_no_other() {
 #[tokio::test]
 async fn without_a_refresh_token_the_trouble_says_which_command_brings_one() {
     let scene = Scene::set().await;
-    let wanted = "account m365 is not logged in yet: run `mailsluice account login m365`";
+    let wanted = "nobody has logged in yet: run `mailsluice account login m365`";
     assert_eq!(trouble(&scene.user(None)).await, (TroubleKind::TokenRefused, wanted.into()));
     // One of another registration is none.
     let stored = file::Stored { refresh: "x".into(), client_id: "other".into(), seed: None };

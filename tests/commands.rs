@@ -126,7 +126,7 @@ async fn mail_is_listed_shown_held_released_and_deleted_with_a_daemon_and_withou
 
     // Without a daemon the commands open the queue themselves.
     assert_eq!(fates(site, &["--fate", "held"]).len(), 2);
-    assert_eq!(done(site, &["queue", "release", ids[1]]), format!("{}: off hold, 1 recipient\n", ids[1]));
+    assert_eq!(done(site, &["queue", "release", ids[1]]), format!("{}: off hold, 2 recipients\n", ids[1]));
     assert_eq!(site.json(&["queue", "show", ids[1], "--json"])["fate"], "waiting");
     let stats = site.json(&["queue", "stats", "--json"]);
     assert_eq!((&stats["queue"]["held"], &stats["since_start"]), (&1.into(), &Value::Null), "{stats}");

@@ -183,7 +183,7 @@ async fn without_a_terminal_all_missing_flags_are_named_and_nothing_is_written()
     flags.push("--provider=ses".into());
     let output = scene.run(&flags);
     let told = said(&output);
-    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert_eq!(output.status.code(), Some(2), "{told}");
     for flag in ["--region", "--login", "--username", "--from"] {
         assert!(told.contains(&format!("  {flag} (")), "{flag} in\n{told}");
     }

@@ -66,6 +66,8 @@ enum Command {
 enum Failure {
     /// It failed, or was refused; the text says what and what to do.
     Said(String),
+    /// Flags are missing or wrong; the text says which.
+    Usage(String),
     /// The daemon's own reasons.
     App(AppError),
 }
@@ -80,6 +82,7 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Self::Said(_) => 1,
+            Self::Usage(_) => 2,
             Self::App(AppError::Config(_)) => 78,
             Self::App(AppError::Open(OpenError::Locked { .. })) => 75,
             Self::App(AppError::Store(_) | AppError::Open(_)) => 74,
@@ -89,7 +92,7 @@ impl Failure {
 
     fn text(&self) -> String {
         match self {
-            Self::Said(text) => text.clone(),
+            Self::Said(text) | Self::Usage(text) => text.clone(),
             Self::App(error) => error.to_string(),
         }
     }

@@ -52,7 +52,7 @@ impl Asker {
         read: impl Fn(&str) -> Result<T, String>,
     ) -> Result<Option<T>, Failure> {
         if let Some(given) = given {
-            return read(given).map(Some).map_err(|why| Failure::Said(format!("{}: {why}", question.flag)));
+            return read(given).map(Some).map_err(|why| Failure::Usage(format!("{}: {why}", question.flag)));
         }
         if !self.somebody {
             return match &question.default {
@@ -137,7 +137,7 @@ impl Asker {
             return Ok(());
         }
         let missing: Vec<String> = self.missing.iter().map(|flag| format!("  {flag}")).collect();
-        Err(Failure::Said(format!(
+        Err(Failure::Usage(format!(
             "there is nobody to ask, and these flags are missing:\n{}\nor run it on a terminal, where it asks",
             missing.join("\n")
         )))

@@ -205,6 +205,8 @@ fn goes_over_under_load(prefer: &str, fault: &str, from: &str, to: &str) {
     assert_eq!(numbers, (0..200).map(Numbered).collect());
     let stats = scene.site.json(&["queue", "stats", "--json"]);
     assert_eq!(stats["since_start"]["login_switches"], 1, "{stats}");
+    assert_eq!(scene.site.json(&["account", "list", "--json"])[0]["login"], to);
+    println!("{fault}: the slowest of 200 took {slowest} s");
     assert_eq!(daemon.stop(), 0);
 }
 

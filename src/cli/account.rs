@@ -107,7 +107,7 @@ fn list(config: &Path, json: bool) -> Result<(), Failure> {
         return print_json(&accounts);
     }
     let rows: Vec<Vec<String>> = accounts.iter().map(row).collect();
-    table::print(&["ACCOUNT", "STANDING", "HOST", "SENDING", "CAPS USED", "NEXT SLOT"], &rows)?;
+    table::print(&["ACCOUNT", "STANDING", "HOST", "LOGIN", "SENDING", "CAPS USED", "NEXT SLOT"], &rows)?;
     for account in &accounts {
         if let Some(pace) = &account.pace {
             say!("")?;
@@ -157,6 +157,7 @@ fn row(account: &AccountStanding) -> Vec<String> {
         account.account.to_string(),
         account.standing.clone(),
         account.host.clone(),
+        account.login.clone().unwrap_or_else(|| "none".into()),
         format!("{} of {}", account.sending, account.connections),
         if caps.is_empty() { "none".into() } else { caps.join(", ") },
         next,

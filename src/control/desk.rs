@@ -7,7 +7,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::request::{AccountStanding, Answer, CapStanding, PaceStanding, Request};
 use super::test_mail;
-use crate::config::{AccountConfig, Config, Destination};
+use crate::config::{AccountConfig, Config, Destination, SmtpEndpoint};
 use crate::ids::{AccountName, MessageId};
 use crate::intake::Intake;
 use crate::observe::Observer;
@@ -225,11 +225,17 @@ impl Desk {
 
     async fn accounts(&self) -> Result<Vec<AccountStanding>, StoreError> {
         let config = Arc::clone(&self.config.borrow());
-        self.queue
-            .write(Urgency::Work, move |store, now| {
-                config.accounts.iter().map(|account| standing(store, account, now)).collect()
-            })
-            .await
+        let settings = Arc::clone(&config);
+        let standings = self.queue.write(Urgency::Work, move |store, now| {
+            config.accounts.iter().map(|account| standing(store, account, now)).collect::<Result<Vec<_>, _>>()
+        });
+        let mut standings = standings.await?;
+        for (standing, account) in standings.iter_mut().zip(&settings.accounts) {
+            if let Destination::Smtp(SmtpEndpoint { login: Some(login), .. }) = &account.destination {
+                standing.login = Some(self.logins.method(&account.name, login).as_str().into());
+            }
+        }
+        Ok(standings)
     }
 }
 
@@ -298,6 +304,7 @@ fn standing(
         account: account.name.clone(),
         provider: account.provider.as_str().into(),
         host: account.host().into(),
+        login: None,
         standing: lane.standing.as_str().into(),
         cause: stop.map(|stop| stop.cause.sentence.clone()),
         reply: stop.and_then(|stop| stop.cause.reply.clone()),

@@ -111,6 +111,9 @@ pub struct AccountStanding {
     pub provider: String,
     /// Where its mail goes.
     pub host: String,
+    /// How it logs in: `OAuth` or `password`, by the last login; none where it needs none.
+    #[serde(default)]
+    pub login: Option<String>,
     /// `open`, `resting` or `paused`.
     pub standing: String,
     /// Why it is not open.

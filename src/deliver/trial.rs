@@ -17,6 +17,7 @@ use super::timeouts::Timeouts;
 use super::witness::{Sight, Witness};
 use crate::config::certificate::Certificate;
 use crate::config::{AccountConfig, Destination, SmtpEndpoint};
+use crate::ids::AccountName;
 use crate::provider::Provider;
 use crate::provider::refusal::meaning;
 use crate::schedule::attempt::{Obstacle, Step, Trouble};
@@ -60,7 +61,7 @@ impl Trials {
     }
 
     async fn smarthost(&self, account: &AccountConfig, endpoint: &SmtpEndpoint, notes: &Notes) -> Result<(), Failure> {
-        let failed = |obstacle| explained(account.provider, obstacle);
+        let failed = |obstacle| explained(account.provider, &account.name, obstacle);
         let slot = self.slot(account).await?;
         let opening = Opening { account, endpoint, logins: &self.logins, timeouts: &self.timeouts, witness: notes };
         let mut upstream = opening.open().await.map_err(failed)?;
@@ -117,10 +118,10 @@ async fn write(path: &Path, notes: &Notes) -> Result<(), Failure> {
     }
 }
 
-fn explained(provider: Provider, obstacle: Obstacle) -> Failure {
+fn explained(provider: Provider, account: &AccountName, obstacle: Obstacle) -> Failure {
     match obstacle {
         Obstacle::Refused { step, reply } => {
-            let sentence = meaning(provider, step, &reply).told();
+            let sentence = meaning(provider, step, &reply).told_of(account);
             Failure { step, sentence, reply: Some(reply.to_string()) }
         }
         Obstacle::Trouble(Trouble { step, detail, .. }) => Failure { step, sentence: detail, reply: None },

@@ -66,6 +66,7 @@ mod tests {
         AccountStanding {
             account: "m365".into(),
             provider: "microsoft365".into(),
+            login: None,
             host: "smtp.office365.com".into(),
             standing: standing.into(),
             cause: Some("The password is wrong.".into()),

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::{Provider, google, mailjet, microsoft365, rest, ses};
+use crate::ids::AccountName;
 use crate::schedule::attempt::Step;
 use crate::smtp::{Address, Reply};
 
@@ -75,6 +76,16 @@ impl Meaning {
             None => self.sentence.to_owned(),
         }
     }
+
+    /// [`Meaning::told`] to the owner of this account.
+    pub fn told_of(&self, account: &AccountName) -> String {
+        naming(&self.told(), account)
+    }
+}
+
+/// The same text with this account's name in the commands that want one.
+pub fn naming(text: &str, account: &AccountName) -> String {
+    text.replace(" NAME`", &format!(" {account}`"))
 }
 
 /// Who takes part in a transaction. Some providers name in a refusal whom they refuse.
@@ -300,6 +311,13 @@ pub(super) mod tests {
             None => None,
         };
         Class::Rate(Rate { limits, rest })
+    }
+
+    #[test]
+    fn commands_name_the_account() {
+        let refused = meaning(Provider::Smtp, Step::Auth, &reply("535 5.7.8 no"));
+        let told = refused.told_of(&"office".into());
+        assert!(told.contains("`mailsluice account resume office`") && !told.contains("NAME"), "{told}");
     }
 
     #[test]

@@ -156,10 +156,10 @@ fn no_session(case: &Case<'_>, obstacle: &Obstacle) -> Verdict {
     let (step, event, said) = match obstacle {
         Obstacle::Refused { step, reply } => {
             let meaning = meaning(case.provider, *step, reply);
-            let event = stop(&meaning, reply).unwrap_or_else(|| {
+            let event = stop(&meaning, reply, case.account).unwrap_or_else(|| {
                 Event::Stopped(Cause {
                     kind: CauseKind::Connect,
-                    sentence: meaning.told(),
+                    sentence: meaning.told_of(case.account),
                     reply: Some(reply.to_string()),
                 })
             });
@@ -199,7 +199,7 @@ fn no_session(case: &Case<'_>, obstacle: &Obstacle) -> Verdict {
 }
 
 /// The stop of the lane that a refusal asks for, where it asks for one.
-fn stop(meaning: &Meaning, reply: &Reply) -> Option<Event> {
+fn stop(meaning: &Meaning, reply: &Reply, account: &AccountName) -> Option<Event> {
     let kind = match meaning.class {
         Class::Rate(_) => CauseKind::Rate,
         Class::Quota => CauseKind::Quota,
@@ -214,7 +214,7 @@ fn stop(meaning: &Meaning, reply: &Reply) -> Option<Event> {
         | Class::NextTransaction
         | Class::Unlisted => return None,
     };
-    let cause = Cause { kind, sentence: meaning.told(), reply: Some(reply.to_string()) };
+    let cause = Cause { kind, sentence: meaning.told_of(account), reply: Some(reply.to_string()) };
     Some(match meaning.class {
         Class::Rate(rate) => Event::Slowed { cause, rate },
         _ => Event::Stopped(cause),
@@ -314,7 +314,7 @@ impl Judge<'_> {
 
     fn refused(&self, step: Step, reply: &Reply, verdict: &mut Verdict) -> Judged {
         let meaning = meaning_in(self.case.provider, step, reply, &self.case.parties);
-        let outcome = match (meaning.class, stop(&meaning, reply)) {
+        let outcome = match (meaning.class, stop(&meaning, reply, self.case.account)) {
             (Class::Account, _) if self.is_alone_refused() => self.put_off(0),
             (_, Some(event)) => {
                 let outcome = self.step_aside(&event);
@@ -326,7 +326,7 @@ impl Judge<'_> {
             (Class::WaitAtLeast(least), _) => self.put_off_at_least(0, least),
             _ => self.put_off(0),
         };
-        Judged { outcome, step, reply: reply.to_string(), sentence: meaning.told() }
+        Judged { outcome, step, reply: reply.to_string(), sentence: meaning.told_of(self.case.account) }
     }
 
     /// An unlisted permanent refusal of the message: believed where the lane has delivered another message since the
@@ -356,13 +356,13 @@ impl Judge<'_> {
 
     fn recipient(&self, index: usize, reply: &Reply, some_accepted: bool, verdict: &mut Verdict) -> Judged {
         let meaning = meaning_in(self.case.provider, Step::Rcpt, reply, &self.case.parties);
-        let sentence = meaning.told();
+        let sentence = meaning.told_of(self.case.account);
         if verdict.sentence.is_empty() {
             verdict.sentence.clone_from(&sentence);
         }
         // Where the others were taken, it is not the account's fault.
         let delivered = verdict.event == Some(Event::Delivered);
-        let outcome = match (meaning.class, stop(&meaning, reply)) {
+        let outcome = match (meaning.class, stop(&meaning, reply, self.case.account)) {
             (Class::Account, _) if self.is_alone_refused() => self.put_off(index),
             (_, Some(event)) if !delivered => {
                 let outcome = self.step_aside(&event);

@@ -112,6 +112,12 @@ impl Logins {
         }
     }
 
+    /// The method of the account's last login; before the first one, that which will be tried.
+    pub fn method(&self, account: &AccountName, login: &Login) -> Method {
+        let using = locked(&self.accounts).get(account).and_then(|standing| standing.using);
+        using.unwrap_or_else(|| login.first())
+    }
+
     /// The method that the account should be opened by, where the last login was by the other one, and what was said.
     pub fn stood_in_for(&self, account: &AccountName, login: &Login) -> Option<(Method, String)> {
         let first = login.first();

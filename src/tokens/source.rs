@@ -17,6 +17,7 @@ use super::request::{self, Denied, Granted, denied};
 use super::{Around, locked};
 use crate::config::OAuth;
 use crate::ids::AccountName;
+use crate::provider::refusal::naming;
 use crate::schedule::attempt::{Trouble, TroubleKind};
 use crate::time::{Timestamp, wall_clock};
 
@@ -268,7 +269,10 @@ impl Source {
             Descent::Application => None,
             Descent::User { stored, .. } => Some(&stored.refresh),
         };
-        let granted = request::fetch(web, &self.oauth, &proof, refresh).await;
+        let granted = request::fetch(web, &self.oauth, &proof, refresh).await.map_err(|denied| {
+            let detail = naming(&denied.trouble.detail, &self.account);
+            Denied { trouble: Trouble { detail, ..denied.trouble }, ..denied }
+        });
         match (granted, &descent) {
             (Err(Denied { trouble, retry_after }), Descent::User { .. })
                 if trouble.kind == TroubleKind::TokenRefused =>

@@ -121,6 +121,21 @@ impl Kind {
         }
     }
 
+    /// What a person reads first: in the subject of a mail.
+    pub fn spoken(&self) -> &str {
+        match self {
+            Self::LanePaused => "an account sends nothing",
+            Self::QuotaNearlySpent => "a quota is nearly spent",
+            Self::DiskShort => "there is little room left",
+            Self::QueueOld => "mail waits for long",
+            Self::ClientRefused => "a client was refused",
+            Self::SecretExpires => "a secret ends soon",
+            Self::CertificateExpires => "a certificate ends soon",
+            Self::PasswordLoginEnds => "password logins end",
+            Self::Other(word) => word,
+        }
+    }
+
     /// Whether whoever raised it has logged it already.
     pub fn is_logged(&self) -> bool {
         matches!(self, Self::Other(_))

@@ -54,7 +54,7 @@ impl Notifier {
         let route = troubled.map_or_else(|| route::DEFAULT.into(), route::avoiding);
         let from = own_address(config, &route, None)?;
         let head = Letterhead { hostname: hostname(config), from: &from, to: &config.alarms.to };
-        let content = letter(&head, &subject(pending), &text(pending, more));
+        let content = letter(&head, &subject(pending, hostname(config)), &text(pending, more));
         Some(own_mail(config, &from, config.alarms.to.clone(), Priority::High, route, content))
     }
 }
@@ -83,12 +83,20 @@ fn still_waits(shown: Option<&Shown>) -> bool {
     shown.is_some_and(|shown| matches!(shown.listed.fate, Fate::Waiting | Fate::Sending))
 }
 
-fn subject(pending: &[Telling]) -> String {
-    match pending {
-        [one] if one.subject.is_empty() => format!("{}: {}", one.kind, one.news.as_str()),
-        [one] => format!("{} {}: {}", one.kind, one.subject, one.news.as_str()),
+fn subject(pending: &[Telling], hostname: &str) -> String {
+    let what = match pending {
+        [one] => {
+            let news = match one.news {
+                News::Raised => "",
+                News::Repeated => "still: ",
+                News::Over => "over: ",
+            };
+            let of = if one.subject.is_empty() { String::new() } else { format!(" ({})", one.subject) };
+            format!("{news}{}{of}", one.kind.spoken())
+        }
         several => format!("{} alarms", several.len()),
-    }
+    };
+    format!("Mailsluice on {hostname}: {what}")
 }
 
 fn text(pending: &[Telling], more: u64) -> String {
@@ -121,8 +129,10 @@ mod tests {
             account: None,
         };
         let pending = [telling("m365", News::Raised), telling("ses", News::Over)];
-        assert_eq!(subject(&pending[..1]), "lane_paused m365: raised");
-        assert_eq!(subject(&pending), "2 alarms");
+        let subject = |pending: &[Telling]| subject(pending, "relay");
+        assert_eq!(subject(&pending[..1]), "Mailsluice on relay: an account sends nothing (m365)");
+        assert_eq!(subject(&pending[1..]), "Mailsluice on relay: over: an account sends nothing (ses)");
+        assert_eq!(subject(&pending), "Mailsluice on relay: 2 alarms");
         let text = text(&pending, 3);
         for wanted in ["lane_paused m365, raised, since 2027-01-15", "Account ses is paused.", "ses, over", "3 more"] {
             assert!(text.contains(wanted), "{wanted}\n{text}");

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::support::scene::{Scene, Script};
 
-const MEND: &str = "Move the account to OAuth (README, \"Move to OAuth\"; `mailsluice account login NAME`)";
+const MEND: &str = "Move the account to OAuth (README, \"Move to OAuth\"; `mailsluice account login m365`)";
 
 #[test]
 fn a_message_that_waits_for_a_login_tells_why() {

@@ -80,7 +80,8 @@ pub fn round(
 /// no connection free behind a backlog.
 fn routes_of(flows: &[Flow]) -> Vec<RouteName> {
     let mut names: Vec<RouteName> = flows.iter().map(|flow| flow.route.clone()).collect();
-    names.sort_by_key(|name| route::avoided(name).is_none());
+    names
+        .sort_by(|one, other| route::avoided(one).is_none().cmp(&route::avoided(other).is_none()).then(one.cmp(other)));
     names.dedup();
     names
 }
@@ -196,3 +197,22 @@ fn parties<'a>(account: Option<&'a AccountConfig>, claim: &'a Claim) -> Parties<
 
 /// For how long a claim is ours; renewed while its transaction lives.
 pub const LEASE: Duration = Duration::from_secs(10 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::Priority;
+
+    #[test]
+    fn each_route_is_planned_once_and_those_that_avoid_an_account_first() {
+        let flow = |route: &str| Flow {
+            route: route.into(),
+            client: "shop".into(),
+            priority: Priority::Normal,
+            heads: Vec::new(),
+        };
+        let flows = ["avoiding:b", "default", "avoiding:a", "default", "avoiding:b"].map(flow);
+        let names = routes_of(&flows);
+        assert_eq!(names.iter().map(RouteName::as_str).collect::<Vec<_>>(), ["avoiding:a", "avoiding:b", "default"]);
+    }
+}

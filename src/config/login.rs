@@ -55,7 +55,7 @@ pub(super) fn read(table: &Table<'_>, report: &mut Report<'_>, around: &Surround
         prefer: table.read_or(report, "prefer", Method::OAuth, |v| value::word(v, &METHODS)),
         mechanisms: mechanisms.map(|list| list.into_iter().map(|at| at.value).collect()),
         region: table.read(report, "region", |v| value::host(v, REGION)).map(|at| at.value),
-        certificate: client_certificate(table, report, around),
+        certificate: read_certificate(table, report, around, ("account.certificate", "account.key")),
     }
 }
 
@@ -109,12 +109,18 @@ pub(super) fn refuse(table: &Table<'_>, report: &mut Report<'_>, keys: &[&str], 
     }
 }
 
-fn client_certificate(table: &Table<'_>, report: &mut Report<'_>, around: &Surroundings) -> Option<ClientCertificate> {
+/// `certificate` and `key` of a table, whose names with those that lead to them are given.
+pub(super) fn read_certificate(
+    table: &Table<'_>,
+    report: &mut Report<'_>,
+    around: &Surroundings,
+    (certificate_name, key_name): (&'static str, &'static str),
+) -> Option<ClientCertificate> {
     let certificate = table.read(report, "certificate", |v| value::path(v, &around.folder));
     if let Some(At { line, value: path }) = &certificate {
-        value::check_certificates(report, *line, "account.certificate", path);
+        value::check_certificates(report, *line, certificate_name, path);
     }
-    let key = read_secret(table, report, around, "key", "account.key");
+    let key = read_secret(table, report, around, "key", key_name);
     if table.has("certificate") != table.has("key") {
         let (there, missing) = if table.has("key") { ("key", "certificate") } else { ("certificate", "key") };
         let line = table.line_of(report, there);
@@ -177,7 +183,7 @@ fn is_file_name(name: &str) -> bool {
 }
 
 const FORMS: &str = "{ file = \"…\" }, { env = \"NAME\" } or { credential = \"name\" }";
-const REGION: &str = "a region of Amazon SES, such as \"eu-central-1\"";
+pub(super) const REGION: &str = "a region of Amazon SES, such as \"eu-central-1\"";
 const METHODS: [(&str, Method); 2] = [("oauth", Method::OAuth), ("password", Method::Password)];
 const MECHANISMS: [(&str, Mechanism); 3] =
     [("XOAUTH2", Mechanism::Xoauth2), ("PLAIN", Mechanism::Plain), ("LOGIN", Mechanism::Login)];

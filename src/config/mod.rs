@@ -247,12 +247,7 @@ pub enum ClientProof {
     /// By a secret (RFC 6749 §2.3.1).
     Secret(Secret),
     /// By a signed assertion (RFC 7523 §2.2).
-    Certificate {
-        /// PEM file with the certificate.
-        certificate: PathBuf,
-        /// Where its key lies, in PEM.
-        key: Secret,
-    },
+    Certificate(ClientCertificate),
     /// Not at all: it is a public client.
     None,
 }

@@ -2,7 +2,7 @@
 //! Microsoft and Google where nothing else is written.
 
 use super::problem::Report;
-use super::table::{At, Table};
+use super::table::Table;
 use super::{ClientProof, Grant, OAuth, Surroundings, login, value};
 
 pub(super) const KEYS: &[&str] = &[
@@ -64,23 +64,15 @@ pub(super) fn read(account: &Table<'_>, report: &mut Report<'_>, around: &Surrou
 /// How the application shows who it is. None where it cannot be told, which is reported.
 fn proof(table: &Table<'_>, report: &mut Report<'_>, around: &Surroundings) -> Option<ClientProof> {
     let secret = login::read_secret(table, report, around, "client_secret", "account.oauth.client_secret");
-    let certificate = table.read(report, "certificate", |v| value::path(v, &around.folder));
-    if let Some(At { line, value: path }) = &certificate {
-        value::check_certificates(report, *line, "account.oauth.certificate", path);
-    }
-    let key = login::read_secret(table, report, around, "key", "account.oauth.key");
-    if table.has("certificate") != table.has("key") {
-        let (there, missing) = if table.has("key") { ("key", "certificate") } else { ("certificate", "key") };
-        let line = table.line_of(report, there);
-        report.add(line, &table.path(missing), "nothing", "both `certificate` and `key`, or neither");
-    }
+    let names = ("account.oauth.certificate", "account.oauth.key");
+    let certificate = login::read_certificate(table, report, around, names);
     if table.has("client_secret") && table.has("certificate") {
         let line = table.line_of(report, "certificate");
         report.add(line, &table.path("certificate"), "a value beside client_secret", "one of the two");
     }
     match (table.has("client_secret"), table.has("certificate") || table.has("key")) {
         (true, _) => secret.map(ClientProof::Secret),
-        (false, true) => Some(ClientProof::Certificate { certificate: certificate?.value, key: key? }),
+        (false, true) => certificate.map(ClientProof::Certificate),
         (false, false) => Some(ClientProof::None),
     }
 }

@@ -177,7 +177,7 @@ fn tokens_come_from_where_issuer_and_tenant_say() {
     let certificate = oauth("certificate");
     let tenant = "00000000-0000-0000-0000-000000000009";
     assert_eq!(certificate.token_url, at("login.microsoftonline.us", tenant, "token"));
-    assert!(matches!(certificate.proof, ClientProof::Certificate { .. }) && certificate.grant == Grant::Application);
+    assert!(matches!(certificate.proof, ClientProof::Certificate(_)) && certificate.grant == Grant::Application);
 
     let device = oauth("device");
     assert_eq!((device.device_url, device.grant), (at(public, contoso, "devicecode"), Grant::User { seed: None }));

@@ -50,7 +50,7 @@ fn of_account(account: &AccountConfig) -> Vec<Named> {
         if let Some(oauth) = &login.oauth {
             match &oauth.proof {
                 ClientProof::Secret(secret) => found.push(("client secret", secret)),
-                ClientProof::Certificate { key, .. } => found.push(("key for OAuth", key)),
+                ClientProof::Certificate(own) => found.push(("key for OAuth", &own.key)),
                 ClientProof::None => {}
             }
             if let Grant::User { seed: Some(seed) } = &oauth.grant {

@@ -6,6 +6,7 @@ use x509_parser::pem::Pem;
 
 use crate::alarm::Kind;
 use crate::alarm::sight::{Ending, PASSWORD_LOGINS_END};
+use crate::config::certificate::Certificate;
 use crate::config::{AccountConfig, ClientProof, Config, Destination, Login};
 use crate::provider::Provider;
 use crate::time::Timestamp;
@@ -37,12 +38,12 @@ fn of_login(account: &AccountConfig, login: &Login) -> Vec<Ending> {
     if let Some(oauth) = &login.oauth {
         let which = match &oauth.proof {
             ClientProof::Secret(_) => "client secret",
-            ClientProof::Certificate { .. } => "key for OAuth",
+            ClientProof::Certificate(_) => "key for OAuth",
             ClientProof::None => "refresh token",
         };
         endings.extend(oauth.expires.map(|ends| ending(account, Kind::SecretExpires, which, ends)));
-        if let ClientProof::Certificate { certificate, .. } = &oauth.proof
-            && let Some(ends) = days(certificate).into_iter().min()
+        if let ClientProof::Certificate(own) = &oauth.proof
+            && let Some(ends) = days(&own.certificate).into_iter().min()
         {
             endings.push(ending(account, Kind::CertificateExpires, "OAuth certificate", ends));
         }
@@ -76,8 +77,7 @@ fn ending(account: &AccountConfig, kind: Kind, which: &str, ends: Timestamp) -> 
 fn days(path: &Path) -> Vec<Timestamp> {
     let Ok(pem) = std::fs::read(path) else { return Vec::new() };
     let certificates = Pem::iter_from_buffer(&pem).filter_map(Result::ok);
-    let day = |pem: Pem| Some(Timestamp::from_secs(pem.parse_x509().ok()?.validity().not_after.timestamp()));
-    certificates.filter_map(day).collect()
+    certificates.filter_map(|pem| Some(Certificate::parse(&pem.contents)?.ends)).collect()
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 //! as Microsoft wants it: learn.microsoft.com, *Microsoft identity platform application authentication certificate
 //! credentials*).
 
-use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -16,8 +15,7 @@ use rustls::sign::CertifiedKey;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 
-use crate::config::secret::Secret;
-use crate::config::{ClientProof, OAuth};
+use crate::config::{ClientCertificate, ClientProof, OAuth};
 use crate::time::Timestamp;
 
 /// A proof that has been read or made, for one request.
@@ -38,13 +36,12 @@ pub(super) fn show(oauth: &OAuth, wall_clock: Timestamp) -> Result<Shown, String
         ClientProof::Secret(secret) => {
             secret.read().map(Shown::Secret).map_err(|error| format!("the client secret cannot be read: {error}"))
         }
-        ClientProof::Certificate { certificate, key } => {
-            assertion(oauth, certificate, key, wall_clock).map(|text| Shown::Assertion(text.into()))
-        }
+        ClientProof::Certificate(own) => assertion(oauth, own, wall_clock).map(|text| Shown::Assertion(text.into())),
     }
 }
 
-fn assertion(oauth: &OAuth, certificate: &Path, key: &Secret, now: Timestamp) -> Result<String, String> {
+fn assertion(oauth: &OAuth, own: &ClientCertificate, now: Timestamp) -> Result<String, String> {
+    let ClientCertificate { certificate, key } = own;
     let shown = certificate.display();
     let pem = std::fs::read(certificate).map_err(|error| format!("the certificate {shown} cannot be read: {error}"))?;
     let certificate = CertificateDer::from_pem_slice(&pem)

@@ -34,7 +34,7 @@ impl Fingerprint {
     pub(super) fn of_oauth(oauth: &OAuth) -> Self {
         let proof = match &oauth.proof {
             ClientProof::Secret(secret) => vec![path(secret)],
-            ClientProof::Certificate { certificate, key } => vec![Some(certificate.as_path()), path(key)],
+            ClientProof::Certificate(own) => vec![Some(own.certificate.as_path()), path(&own.key)],
             ClientProof::None => Vec::new(),
         };
         let seed = match &oauth.grant {

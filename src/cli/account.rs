@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Subcommand;
 
 use super::output::say;
-use super::reach::{ask, ask_whom, converse, print_json};
+use super::reach::{ask, ask_whom, converse, print_json, unexpected};
 use super::trial::{self, Output};
 use super::{Failure, table};
 use crate::control::request::{AccountStanding, Answer, PaceStanding, Request};
@@ -96,10 +96,6 @@ fn log_in(config: &Path, name: &str) -> Result<(), Failure> {
 }
 
 const ASKED_EVERY: Duration = Duration::from_secs(1);
-
-fn unexpected() -> Failure {
-    Failure::Said("the daemon answered something else than was asked: is it of another version?".into())
-}
 
 fn list(config: &Path, json: bool) -> Result<(), Failure> {
     let Answer::Accounts(accounts) = ask(config, Request::Accounts)? else { return Err(unexpected()) };

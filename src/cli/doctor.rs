@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::Failure;
 use super::output::say;
-use super::reach::print_json;
+use super::reach::{UNEXPECTED, print_json};
 use super::trial::{one_line, try_out};
 use crate::app::custody::DAEMON;
 use crate::config::{Config, QueueConfig, queue_path};
@@ -119,9 +119,7 @@ fn configuration(path: &Path) -> (Vec<Finding>, Option<Config>) {
 fn ask(database: &Path) -> Answered {
     match client::ask(&socket_path(database), &Request::Accounts) {
         Ok(Some(Answer::Accounts(accounts))) => Answered::Yes(Survey::of(database).process, accounts),
-        Ok(Some(_)) => {
-            Answered::No("the daemon answered something else than was asked: is it of another version?".into())
-        }
+        Ok(Some(_)) => Answered::No(UNEXPECTED.into()),
         Ok(None) => Answered::Nobody,
         Err(error) => Answered::No(error.to_string()),
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Subcommand;
 
 use super::output::{counted, say};
-use super::reach::{ask, ask_whom, print_json};
+use super::reach::{ask, ask_whom, print_json, unexpected};
 use super::{Failure, table};
 use crate::config::secret::quoted;
 use crate::control::request::{Answer, Request};
@@ -103,10 +103,6 @@ impl QueueCommand {
             Self::Stats { json } => stats(config, json),
         }
     }
-}
-
-fn unexpected() -> Failure {
-    Failure::Said("the daemon answered something else than was asked: is it of another version?".into())
 }
 
 fn list(config: &Path, fate: Option<Fate>, limit: u32, after: Option<MessageId>, json: bool) -> Result<(), Failure> {

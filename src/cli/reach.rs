@@ -108,8 +108,15 @@ fn not_refused(answer: Answer) -> Result<Answer, Failure> {
     }
 }
 
+/// The daemon's answer is not of the kind that was asked for.
+pub(super) fn unexpected() -> Failure {
+    Failure::Said(UNEXPECTED.into())
+}
+
 /// Prints an answer for a program.
 pub(super) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Said(error.to_string()))?;
     say!("{text}")
 }
+
+pub(super) const UNEXPECTED: &str = "the daemon answered something else than was asked: is it of another version?";

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::output::say;
-use super::reach::print_json;
+use super::reach::{print_json, unexpected};
 use super::{Failure, runtime};
 use crate::app::AppError;
 use crate::app::custody::HandsOver;
@@ -49,9 +49,7 @@ pub(super) fn try_out(config: &Path, account: &AccountName) -> Result<Trial, Fai
     match asked.map_err(|error| Failure::Said(error.to_string()))? {
         Some(Answer::Tested(trial)) => Ok(*trial),
         Some(Answer::Refused(why)) => Err(Failure::Said(why)),
-        Some(_) => {
-            Err(Failure::Said("the daemon answered something else than was asked: is it of another version?".into()))
-        }
+        Some(_) => Err(unexpected()),
         None => try_alone(config, account),
     }
 }

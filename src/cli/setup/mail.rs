@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::super::output::say;
+use super::super::reach::unexpected;
 use super::super::{Failure, runtime};
 use crate::app::custody::make_queue_folder;
 use crate::app::errand::{Errand, Purpose};
@@ -126,10 +127,6 @@ async fn by_daemon(socket: &Path, request: Request) -> Result<Answer, Failure> {
     let answered = asked.map_err(|error| Failure::Said(error.to_string()))?;
     let stopped = || Failure::Said("the daemon has stopped meanwhile: see its log".into());
     answered.map_err(|error| Failure::Said(error.to_string()))?.ok_or_else(stopped)
-}
-
-fn unexpected() -> Failure {
-    Failure::Said("the daemon answered something else than was asked: is it of another version?".into())
 }
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(250);

@@ -155,7 +155,7 @@ fn smarthost(
     };
     if !table.has("host") && usual.is_none() {
         match preset.host {
-            Host::OfRegion(..) => table.require(report, "region", "a region of Amazon SES, such as \"eu-central-1\""),
+            Host::OfRegion(..) => table.require(report, "region", login::REGION),
             _ => table.require(report, "host", "the name of the smarthost"),
         }
     }
@@ -186,8 +186,7 @@ fn smarthost(
 
 fn directory(table: &Table<'_>, report: &mut Report<'_>, keys: &Keys) -> Option<Destination> {
     let wanted = "no such key here: provider = \"directory\" writes files and calls no smarthost";
-    let of_smarthosts = KEYS.iter().filter(|key| OF_SMARTHOSTS.contains(key)).copied().collect::<Vec<_>>();
-    refuse(table, report, &of_smarthosts, wanted);
+    refuse(table, report, &OF_SMARTHOSTS, wanted);
     table.require(report, "path", "the directory for the .eml files");
     keys.path.clone().map(Destination::Directory)
 }

@@ -16,6 +16,8 @@ use mailsluice::route::Priority::{High, Low, Normal};
 use mailsluice::schedule::attempt::Obstacle;
 use mailsluice::schedule::lane::Standing;
 use mailsluice::time::Timestamp;
+use proptest::prelude::ProptestConfig;
+use proptest::test_runner::FileFailurePersistence;
 
 use manners::{ANSWERS_IN, Ending, LATER, UNLISTED, always, traps};
 use simulation::{Simulation, account};
@@ -28,6 +30,16 @@ const DAY: Duration = Duration::from_secs(86_400);
 const WALL: Timestamp = Timestamp::from_secs(1_800_000_000);
 /// The wall clock of one that has just booted and does not.
 const BOOT: Timestamp = Timestamp::from_secs(20);
+
+/// For properties of whole courses, each of which takes a while.
+fn courses() -> ProptestConfig {
+    ProptestConfig {
+        cases: 32,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/proptest-regressions/pacing.txt"))),
+        max_shrink_iters: 300,
+        ..ProptestConfig::default()
+    }
+}
 
 fn permanent(obstacle: &Obstacle) -> u32 {
     u32::from(matches!(obstacle, Obstacle::Refused { reply, .. } if reply.is_permanent()))

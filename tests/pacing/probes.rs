@@ -11,7 +11,6 @@ use mailsluice::schedule::attempt::Step;
 use mailsluice::schedule::lane::Standing;
 use mailsluice::time::Timestamp;
 use proptest::prelude::*;
-use proptest::test_runner::FileFailurePersistence;
 
 use super::manners::{ANSWERS_IN, Ending, LATER, QUOTA, RATE, UNLISTED, always, traps};
 use super::simulation::{Arrival, Manners, Simulation, account};
@@ -127,12 +126,7 @@ fn refusing(endings: Vec<Ending>, refused: Rc<RefCell<Vec<Timestamp>>>) -> Manne
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 32,
-        failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/proptest-regressions/pacing.txt"))),
-        max_shrink_iters: 300,
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(super::courses())]
 
     #[test]
     fn no_hour_holds_more_than_ten_refused_logins(endings in prop::collection::vec(endings(), 1..40)) {

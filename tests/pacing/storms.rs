@@ -9,7 +9,6 @@ use mailsluice::route::Priority;
 use mailsluice::schedule::attempt::Step;
 use mailsluice::time::Timestamp;
 use proptest::prelude::*;
-use proptest::test_runner::FileFailurePersistence;
 
 use super::manners::{Ending, LATER, QUOTA, RATE, UNLISTED, always};
 use super::simulation::{Dealt, Manners, Simulation, account};
@@ -152,12 +151,7 @@ fn fate_is_true(fate: Fate, dealt: Dealt, hold: bool) -> Result<(), String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 32,
-        failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/proptest-regressions/pacing.txt"))),
-        max_shrink_iters: 300,
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(super::courses())]
 
     #[test]
     fn no_window_of_any_cap_is_exceeded_and_no_recipient_lost(storm in storms()) {

@@ -258,7 +258,7 @@ fn is_loopback(host: &str) -> bool {
 }
 
 /// What belongs to a smarthost alone.
-const OF_SMARTHOSTS: [&str; 14] = [
+const OF_SMARTHOSTS: [&str; 15] = [
     "host",
     "port",
     "tls",
@@ -273,6 +273,7 @@ const OF_SMARTHOSTS: [&str; 14] = [
     "mechanisms",
     "certificate",
     "key",
+    "connection",
 ];
 const TLS: [(&str, TlsMode); 3] =
     [("starttls", TlsMode::StartTls), ("implicit", TlsMode::Implicit), ("none", TlsMode::None)];

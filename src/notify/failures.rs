@@ -105,14 +105,14 @@ impl Notifier {
         {
             return Ok(false);
         }
-        let content = self.queue.read(move |reader, _| reader.content(message)).await?;
+        let content = self.queue.read(move |reader, _| reader.head(message)).await?;
         Ok(!is_automatic(&content.unwrap_or_default()))
     }
 
     /// The report of one message; none where it is gone, or no account has an address.
     async fn one(&self, config: &Config, message: MessageId) -> Result<Option<OwnMail>, StoreError> {
         let Some(shown) = self.queue.read(move |reader, now| reader.show(message, now)).await? else { return Ok(None) };
-        let content = self.queue.read(move |reader, _| reader.content(message)).await?.unwrap_or_default();
+        let content = self.queue.read(move |reader, _| reader.head(message)).await?.unwrap_or_default();
         let route = route::DEFAULT.into();
         let account = shown.history.last().map(|last| &last.account);
         let Some(from) = own_address(config, &route, account) else { return Ok(None) };

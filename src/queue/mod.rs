@@ -212,6 +212,12 @@ pub trait QueueReader: Send {
     /// Where the store has failed.
     fn content(&mut self, message: MessageId) -> Result<Option<Vec<u8>>, StoreError>;
 
+    /// The beginning of the stored content, with its whole header block; none where it is gone.
+    ///
+    /// # Errors
+    /// Where the store has failed.
+    fn head(&mut self, message: MessageId) -> Result<Option<Vec<u8>>, StoreError>;
+
     /// A page of the list.
     ///
     /// # Errors

@@ -67,6 +67,8 @@ pub(crate) fn a_message_is_kept_whole(new: &Factory) {
     });
     queue.crash();
     assert_eq!(queue.content(1).unwrap(), [&message.head[..], b"onetwothree"].concat());
+    assert_eq!(queue.reader().head(MessageId(1)).unwrap().unwrap(), message.head);
+    assert_eq!(queue.reader().head(MessageId(9)).unwrap(), None);
     let claim = queue.claim(&By::default()).unwrap();
     let claimed: Vec<&str> = claim.recipients.iter().map(|one| one.address.local_part()).collect();
     assert_eq!(claimed, to);

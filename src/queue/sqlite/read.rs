@@ -51,6 +51,13 @@ impl QueueReader for SqliteReader {
         Ok(Some(content))
     }
 
+    fn head(&mut self, message: MessageId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.connection
+            .prepare_cached("SELECT head FROM message WHERE id = ?1 AND head IS NOT NULL")
+            .and_then(|mut statement| statement.query_row([message.0], |row| row.get(0)).optional())
+            .map_err(failed)
+    }
+
     fn list(&mut self, request: &ListRequest, now: Timestamp) -> Result<Vec<Listed>, StoreError> {
         list(&self.connection, request, now).map_err(failed)
     }

@@ -1,10 +1,12 @@
 //! Whose the queue's files are. The daemon opens nothing that belongs to somebody else, so what root makes in its folder
 //! is given to it.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, chown, lchown};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, chown, fchown};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use crate::doctor::users::Identity;
 
@@ -48,13 +50,19 @@ fn hand_over(folder: &Path) -> io::Result<()> {
     if owner == 0 || !Identity::own().is_root() {
         return Ok(());
     }
+    // The folder's owner may put there what it likes. What is opened is what is judged and given away: no link leads to
+    // another file, and a file with a second name may be root's elsewhere.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let metadata = entry.metadata()?;
-        if metadata.uid() == 0 {
-            lchown(entry.path(), Some(owner), Some(group))?;
+        let path = entry?.path();
+        let opened = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(&path);
+        let Ok(file) = opened else { continue };
+        let metadata = file.metadata()?;
+        let alone = metadata.is_file() && metadata.nlink() == 1;
+        if metadata.uid() == 0 && (alone || metadata.is_dir()) {
+            fchown(&file, Some(owner), Some(group))?;
             if metadata.is_dir() {
-                hand_over(&entry.path())?;
+                hand_over(&path)?;
             }
         }
     }
@@ -82,9 +90,16 @@ mod tests {
         drop(HandsOver::of(&database));
         assert_eq!(database.metadata().unwrap().uid(), 0, "root's own folder stays as it is");
         chown(folder.path(), Some(54_321), Some(54_321)).unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let roots = elsewhere.path().join("root's");
+        fs::write(&roots, "").unwrap();
+        fs::hard_link(&roots, folder.path().join("second-name")).unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), folder.path().join("link")).unwrap();
         drop(HandsOver::of(&database));
         for name in ["queue.db", "tokens", "tokens/m365"] {
             assert_eq!(folder.path().join(name).metadata().unwrap().uid(), 54_321, "{name}");
         }
+        assert_eq!(roots.metadata().unwrap().uid(), 0, "what is root's elsewhere stays root's");
+        assert_eq!(elsewhere.path().metadata().unwrap().uid(), 0);
     }
 }

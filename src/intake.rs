@@ -1,6 +1,6 @@
 //! The one door into the queue: stamps a message, adds what is missing, routes it and stores it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
@@ -16,7 +16,7 @@ use crate::observe::Observer;
 use crate::observe::fate::Accepted;
 use crate::queue::record::NewMessage;
 use crate::queue::{Queue, QueueStore, StoreError, Urgency};
-use crate::route::{self, Priority};
+use crate::route::{self, Origin, Priority};
 use crate::session::Refusal;
 use crate::smtp::Envelope;
 use crate::time::{header_date, wall_clock};
@@ -61,8 +61,8 @@ pub struct OwnMail {
 /// How a message came, for its `Received:` field (RFC 5321 §4.4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
-    /// The client's address.
-    pub address: IpAddr,
+    /// Where the client connected from.
+    pub origin: Origin,
     /// What the listener that took it calls itself.
     pub hostname: String,
     /// What it said at HELO or EHLO; empty where it said nothing.
@@ -158,7 +158,12 @@ impl Intake {
         mut also: impl FnMut(&mut dyn QueueStore, MessageId) -> Result<(), StoreError> + Send + 'static,
     ) -> Result<MessageId, StoreError> {
         let OwnMail { hostname, priority, route, envelope, content } = mail;
-        let trace = Trace { address: Ipv4Addr::LOCALHOST.into(), helo: hostname.clone(), hostname, protocol: "local" };
+        let trace = Trace {
+            origin: Origin::Ip(Ipv4Addr::LOCALHOST.into()),
+            helo: hostname.clone(),
+            hostname,
+            protocol: "local",
+        };
         let (size, client) = (content.len() as u64, ClientName::from(route::OWN));
         let id = self.next_id();
         let submission = Submission { id, client, priority, trace, envelope, head: content, chunks: 0, size };
@@ -179,7 +184,7 @@ impl Intake {
         self.observer.accepted(&Accepted {
             id: submission.id,
             client: &submission.client,
-            address: submission.trace.address,
+            origin: submission.trace.origin,
             from: &submission.envelope.reverse_path,
             to: &submission.envelope.recipients,
             message_id: &prepared.message_id,
@@ -220,7 +225,7 @@ fn stored(submission: &Submission, route: RouteName) -> (NewMessage, Prepared) {
     let stored = NewMessage {
         id: submission.id,
         client: submission.client.clone(),
-        address: submission.trace.address.to_string(),
+        address: submission.trace.origin.to_string(),
         priority: submission.priority,
         envelope: submission.envelope.clone(),
         route,
@@ -258,7 +263,7 @@ fn stamp(submission: &Submission, date: &str) -> Prepared {
     let hostname = submission.trace.hostname.as_str();
     let hop = Hop {
         helo: &submission.trace.helo,
-        address: submission.trace.address,
+        origin: submission.trace.origin,
         client: &submission.client,
         hostname,
         protocol: submission.trace.protocol,
@@ -313,7 +318,7 @@ mod tests {
             client: "camera".into(),
             priority: Priority::Normal,
             trace: Trace {
-                address: [10, 0, 0, 5].into(),
+                origin: Origin::Ip([10, 0, 0, 5].into()),
                 hostname: "relay.example".into(),
                 helo: String::new(),
                 protocol: "SMTP",

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mailsluice::config::ListenerConfig;
+use mailsluice::config::{ListenAddress, ListenerConfig};
 use mailsluice::receive::{Listener, Settings, Stopper};
 use mailsluice::route::{Client, Priority};
 use mailsluice::time::{MonotonicClock, Timestamp};
@@ -27,17 +27,15 @@ struct Relay {
 
 impl Relay {
     async fn start(change: impl FnOnce(&mut Settings)) -> Self {
-        let listener = Listener::bind(&["127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap()]).unwrap();
+        let wanted = ["127.0.0.1:0", "[::1]:0"].map(|address| ListenAddress::Tcp(address.parse().unwrap()));
+        let listener = Listener::bind(&wanted).unwrap();
         let addresses = listener.addresses();
         let mut settings = Settings {
             listener: ListenerConfig {
-                addresses: addresses.clone(),
-                networks: vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
                 max_message_size: 1 << 22,
                 max_recipients: 10,
                 max_connections: 100,
-                max_connections_per_client: 100,
-                hostname: "relay.example".into(),
+                ..ListenerConfig::new(wanted.to_vec(), "relay.example")
             },
             clients: vec![],
         };
@@ -69,7 +67,7 @@ const MESSAGE: &[u8] =
 async fn messages_come_in_over_both_families_from_whom_they_come() {
     let relay = Relay::start(|settings| {
         let networks = vec!["::1/128".parse().unwrap()];
-        settings.clients.push(Client { name: "shop".into(), networks, priority: Priority::High });
+        settings.clients.push(Client { networks, priority: Priority::High, ..Client::named("shop".into()) });
     })
     .await;
     for address in &relay.addresses {
@@ -177,11 +175,10 @@ async fn a_stop_ends_idle_sessions_at_once_and_lets_content_end() {
 
 #[tokio::test]
 async fn an_address_that_is_taken_is_named_with_what_to_do() {
-    let taken = Listener::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap().addresses();
+    let any = ListenAddress::Tcp("127.0.0.1:0".parse().unwrap());
+    let free = Listener::bind(&[any]).unwrap().addresses()[0];
+    let taken = [ListenAddress::Tcp(free)];
     let _holds = Listener::bind(&taken).unwrap();
     let error = Listener::bind(&taken).unwrap_err().to_string();
-    assert!(
-        error.contains(&taken[0].to_string()) && error.contains(&format!("(pid {})", std::process::id())),
-        "{error}"
-    );
+    assert!(error.contains(&free.to_string()) && error.contains(&format!("(pid {})", std::process::id())), "{error}");
 }

@@ -83,6 +83,7 @@ impl Conversation {
             match action {
                 Action::Send(bytes) => self.take_lines(&bytes),
                 Action::Report(Event::Refused(refused)) => self.refusals.push_back(refused),
+                Action::Report(_) | Action::StartTls => {}
                 Action::Abandon => {
                     self.chunks.clear();
                     self.abandoned += 1;
@@ -118,6 +119,7 @@ impl Conversation {
                 self.chunks.push(bytes);
                 Answer::Stored
             }
+            Question::Authenticate(_) => Answer::Denied,
             Question::Enqueue(handover) => {
                 let chunks = std::mem::take(&mut self.chunks);
                 assert_eq!(handover.chunks as usize, chunks.len());
@@ -138,7 +140,7 @@ impl Conversation {
 }
 
 fn policy() -> Policy {
-    Policy { hostname: "relay.example".into(), max_message_size: 10_000_000, max_recipients: 100 }
+    Policy { max_message_size: 10_000_000, max_recipients: 100, ..Policy::new("relay.example") }
 }
 
 #[test]

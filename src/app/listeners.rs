@@ -1,7 +1,6 @@
 //! The listeners that run, and how they go over to another configuration.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::{GRACE, tell_service_manager};
-use crate::config::{Config, ListenerConfig, QueueConfig};
+use crate::config::{Config, ListenAddress, ListenerConfig, QueueConfig};
 use crate::intake::Intake;
 use crate::observe::Observer;
 use crate::receive::{Listener, Settings, Shutdown, Stopper};
@@ -23,7 +22,7 @@ pub(super) struct Listeners {
     intake: Arc<Intake>,
     observer: Arc<Observer>,
     clock: Arc<dyn Clock>,
-    running: BTreeMap<Vec<SocketAddr>, Running>,
+    running: BTreeMap<Vec<ListenAddress>, Running>,
     tasks: JoinSet<()>,
 }
 

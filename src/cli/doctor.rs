@@ -8,7 +8,7 @@ use super::output::say;
 use super::reach::{UNEXPECTED, print_json};
 use super::trial::{one_line, try_out};
 use crate::app::custody::DAEMON;
-use crate::config::{Config, QueueConfig, queue_path};
+use crate::config::{Config, ListenAddress, QueueConfig, queue_path};
 use crate::control::request::{Answer, Request};
 use crate::control::{client, socket_path};
 use crate::doctor::lanes::Answered;
@@ -100,8 +100,8 @@ pub(super) fn listeners_in_the_way(config: &Config) -> Vec<Finding> {
 fn at_listeners(config: &Config, running: Option<(Option<u32>, u32)>) -> Vec<Finding> {
     let addresses = config.listeners.iter().flat_map(|listener| &listener.addresses);
     // Port 0 is whichever is free.
-    let fixed = addresses.filter(|address| address.port() != 0);
-    fixed.map(|address| listeners::judge(&listeners::Facts::gather(*address), running)).collect()
+    let fixed = addresses.filter_map(ListenAddress::tcp).filter(|address| address.port() != 0);
+    fixed.map(|address| listeners::judge(&listeners::Facts::gather(address), running)).collect()
 }
 
 /// What is wrong with the configuration, secrets apart, and what it says.

@@ -103,8 +103,8 @@ pub fn queue_path(path: &Path) -> Result<PathBuf, ConfigErrors> {
 /// What can be read; whole where nothing is reported.
 fn read(document: &Table<'_>, report: &mut Report<'_>, around: &Surroundings) -> Config {
     let queue = queue::read(document, report, around);
-    let mut listeners = listener::read(document, report, around);
     let clients = client::read(document, report);
+    let mut listeners = listener::read(document, report, around, &clients);
     let ehlo = listeners.first().map_or(&around.hostname, |listener| &listener.hostname).clone();
     let accounts = account::read(document, report, around, &ehlo);
     if let Some(carried) = surely_carried(&accounts) {

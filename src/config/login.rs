@@ -4,7 +4,7 @@
 use super::problem::Report;
 use super::secret::Secret;
 use super::table::{At, Table};
-use super::{ClientCertificate, Login, Method, OAuth, Password, PasswordForm, Surroundings, oauth, value};
+use super::{Login, Method, OAuth, OwnCertificate, Password, PasswordForm, Surroundings, oauth, value};
 use crate::provider::presets::{LoginNeed, Smarthost};
 use crate::provider::{Mechanism, Provider};
 use crate::time::Timestamp;
@@ -22,7 +22,7 @@ pub(super) struct LoginKeys {
     prefer: Method,
     mechanisms: Option<Vec<Mechanism>>,
     pub(super) region: Option<String>,
-    pub(super) certificate: Option<ClientCertificate>,
+    pub(super) certificate: Option<OwnCertificate>,
 }
 
 impl LoginKeys {
@@ -115,7 +115,7 @@ pub(super) fn read_certificate(
     report: &mut Report<'_>,
     around: &Surroundings,
     (certificate_name, key_name): (&'static str, &'static str),
-) -> Option<ClientCertificate> {
+) -> Option<OwnCertificate> {
     let certificate = table.read(report, "certificate", |v| value::path(v, &around.folder));
     if let Some(At { line, value: path }) = &certificate {
         value::check_certificates(report, *line, certificate_name, path);
@@ -126,7 +126,7 @@ pub(super) fn read_certificate(
         let line = table.line_of(report, there);
         report.add(line, &table.path(missing), "nothing", "both `certificate` and `key`, or neither");
     }
-    Some(ClientCertificate { certificate: certificate?.value, key: key? })
+    Some(OwnCertificate { certificate: certificate?.value, key: key? })
 }
 
 /// Where the secret under `key` (itself named `name`) lies; the secret itself is read to say where it cannot be had.

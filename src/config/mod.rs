@@ -2,6 +2,7 @@
 //! looks at it again. The file is read in `file`, its tables are walked by `table`, each is judged by its own module, and
 //! secrets are read by [`secret`]. `mailsluice check` and `serve` read it with the same [`Config::load`].
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use crate::message::sender::SenderRule;
 use crate::provider::presets::Keep;
 use crate::provider::{Caps, Mechanism, Provider};
 use crate::route::Client;
+use crate::session::{Manners, STEP_LIMIT, TRANSACTION_LIMIT};
 use crate::smtp::Address;
 use crate::time::Timestamp;
 use problem::Report;
@@ -100,10 +102,12 @@ pub struct QueueConfig {
 /// `[[listener]]`: where clients connect, and who may.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerConfig {
-    /// TCP addresses; a port 0 lets the system choose one.
-    pub addresses: Vec<SocketAddr>,
-    /// Who may connect.
+    /// Where it listens.
+    pub addresses: Vec<ListenAddress>,
+    /// Who may connect by TCP.
     pub networks: Vec<IpNet>,
+    /// How clients may write.
+    pub manners: Manners,
     /// Octets of content, before repairs; already the smaller of the key and what each account carries.
     pub max_message_size: u64,
     /// Recipients of one transaction.
@@ -114,6 +118,65 @@ pub struct ListenerConfig {
     pub max_connections_per_client: usize,
     /// In the banner, in `Received:`, and the EHLO name upstream.
     pub hostname: String,
+    /// What completes an address without a domain.
+    pub default_domain: String,
+    /// How long a client may take for a step.
+    pub timeout: Duration,
+    /// How long a client may take for a transaction.
+    pub transaction_timeout: Duration,
+    /// The permissions of a Unix socket.
+    pub socket_mode: u32,
+    /// What it shows of itself where clients want TLS; none: there is no TLS.
+    pub tls: Option<ServerTls>,
+    /// Who has to log in.
+    pub auth: Auth,
+}
+
+/// Where a listener listens.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ListenAddress {
+    /// On a TCP address; port 0 lets the system choose one.
+    Tcp(SocketAddr),
+    /// On a Unix socket at this path.
+    Unix(PathBuf),
+    /// On the sockets that the service manager hands over (sd_listen_fds(3)): those of this name, or all that no other
+    /// listener names.
+    Inherited(Option<String>),
+}
+
+/// `[listener.tls]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerTls {
+    /// What it shows. Both files are read at the start and when the configuration is read again.
+    pub identity: OwnCertificate,
+    /// When TLS begins.
+    pub mode: ServerTlsMode,
+}
+
+/// When TLS begins at a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerTlsMode {
+    /// When the client asks for it (RFC 3207).
+    StartTls,
+    /// At once (RFC 8314 §3.3).
+    Implicit,
+}
+
+/// Who has to log in at a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// Nobody, and nobody can.
+    None,
+    /// Nobody; any credentials are taken.
+    AcceptAny,
+    /// Everybody.
+    Required {
+        /// The file with the users and the hashes of their passwords; read at the start and when the configuration is read
+        /// again.
+        users: PathBuf,
+        /// From where passwords may come without TLS.
+        plain_text: Vec<IpNet>,
+    },
 }
 
 /// `[[account]]`: one login at one smarthost.
@@ -156,7 +219,7 @@ pub struct SmtpEndpoint {
     /// PEM file with an extra trust anchor; read when a connection is made, so that a renewed one counts.
     pub ca_file: Option<PathBuf>,
     /// What the smarthost may ask us for during the TLS handshake.
-    pub certificate: Option<ClientCertificate>,
+    pub certificate: Option<OwnCertificate>,
     /// How to log in; none where the smarthost knows us by our address or certificate.
     pub login: Option<Login>,
     /// The name that EHLO gives.
@@ -167,7 +230,7 @@ pub struct SmtpEndpoint {
 
 /// A certificate of ours and its key. Both are read when a connection is made, so that renewed ones count.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientCertificate {
+pub struct OwnCertificate {
     /// PEM file with the certificate, and those between it and its root.
     pub certificate: PathBuf,
     /// Where the key lies, in PEM.
@@ -247,7 +310,7 @@ pub enum ClientProof {
     /// By a secret (RFC 6749 §2.3.1).
     Secret(Secret),
     /// By a signed assertion (RFC 7523 §2.2).
-    Certificate(ClientCertificate),
+    Certificate(OwnCertificate),
     /// Not at all: it is a public client.
     None,
 }
@@ -279,6 +342,55 @@ fn unique_name(table: &Table<'_>, report: &mut Report<'_>, taken: &mut Vec<At<St
 
 #[cfg(test)]
 mod tests;
+
+impl ListenerConfig {
+    /// A listener of which only the addresses and the name are known: it takes whatever comes from this machine.
+    pub fn new(addresses: Vec<ListenAddress>, hostname: &str) -> Self {
+        Self {
+            addresses,
+            networks: listener::loopback(),
+            manners: Manners::Tolerant,
+            max_message_size: 35 << 20,
+            max_recipients: 1000,
+            max_connections: 1000,
+            max_connections_per_client: 100,
+            hostname: hostname.to_owned(),
+            default_domain: hostname.to_owned(),
+            timeout: STEP_LIMIT,
+            transaction_timeout: TRANSACTION_LIMIT,
+            socket_mode: 0o660,
+            tls: None,
+            auth: Auth::None,
+        }
+    }
+}
+
+impl ListenAddress {
+    /// The TCP address, where it is one.
+    pub fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) | Self::Inherited(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "{UNIX}{}", path.display()),
+            Self::Inherited(None) => f.write_str(INHERITED),
+            Self::Inherited(Some(name)) => write!(f, "{INHERITED}:{name}"),
+        }
+    }
+}
+
+/// What stands before the path of a Unix socket.
+const UNIX: &str = "unix:";
+
+/// What stands for the sockets of the service manager.
+const INHERITED: &str = "systemd";
 
 impl Config {
     /// The names of the accounts, the preferred first.

@@ -47,13 +47,17 @@ fn the_smallest_file_has_the_defaults_of_the_text() {
     assert_eq!(
         *listener,
         ListenerConfig {
-            addresses: vec!["127.0.0.1:25".parse().unwrap()],
             networks: vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
+            manners: Manners::Tolerant,
             max_message_size: (35 << 20) - (64 << 10),
             max_recipients: 1000,
             max_connections: 1000,
             max_connections_per_client: 100,
-            hostname: "machine.example".into(),
+            default_domain: "machine.example".into(),
+            timeout: Duration::from_secs(600),
+            transaction_timeout: Duration::from_secs(1800),
+            socket_mode: 0o660,
+            ..ListenerConfig::new(vec![ListenAddress::Tcp("127.0.0.1:25".parse().unwrap())], "machine.example")
         }
     );
     let [account] = &config.accounts[..] else { panic!("{config:?}") };

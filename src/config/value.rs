@@ -25,9 +25,21 @@ pub(super) fn number(value: &DeValue<'_>, bounds: RangeInclusive<u32>) -> Result
     if bounds.contains(&number) { Ok(number) } else { Err(wanted()) }
 }
 
+/// How many of something there may be.
+pub(super) fn count(value: &DeValue<'_>, most: u32) -> Result<usize, Wanted> {
+    number(value, 1..=most).map(|count| count as usize)
+}
+
 /// `true` or `false`.
 pub(super) fn truth(value: &DeValue<'_>) -> Result<bool, Wanted> {
     value.as_bool().ok_or_else(|| "true or false".into())
+}
+
+/// The permissions of a file, in octal as chmod(1) takes them: `"0660"`.
+pub(super) fn mode(value: &DeValue<'_>) -> Result<u32, Wanted> {
+    let text = value.as_str().filter(|text| (3..=4).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()));
+    let mode = text.and_then(|text| u32::from_str_radix(text, 8).ok()).filter(|mode| *mode <= 0o777);
+    mode.ok_or_else(|| "permissions such as \"0660\"".into())
 }
 
 /// One of some words.

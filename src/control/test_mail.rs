@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use super::request::Answer;
 use crate::config::Config;
 use crate::intake::{Intake, Submission, Trace};
-use crate::route::Priority;
+use crate::route::{Origin, Priority};
 use crate::session::Refusal;
 use crate::smtp::{Address, Envelope, ReversePath};
 
@@ -22,7 +22,12 @@ pub(super) async fn queue(intake: &Intake, config: &Config, from: Option<Address
         id,
         client: CLIENT.into(),
         priority: Priority::Normal,
-        trace: Trace { address: Ipv4Addr::LOCALHOST.into(), helo: hostname.clone(), hostname, protocol: "SMTP" },
+        trace: Trace {
+            origin: Origin::Ip(Ipv4Addr::LOCALHOST.into()),
+            helo: hostname.clone(),
+            hostname,
+            protocol: "SMTP",
+        },
         envelope: Envelope { reverse_path: ReversePath::Address(from), recipients: vec![to] },
         size: head.len() as u64,
         head,

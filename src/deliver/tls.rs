@@ -16,7 +16,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::trouble::{broken, local, timed_out};
 use super::witness::{Sight, Witness};
-use crate::config::{ClientCertificate, SmtpEndpoint};
+use crate::config::{OwnCertificate, SmtpEndpoint};
 use crate::schedule::attempt::{Step, Trouble, TroubleKind};
 use crate::web::system_roots;
 
@@ -49,7 +49,7 @@ where
 
 /// Blocking, brief: `ca_file` and our own certificate are read anew, so that renewed ones count; the system's anchors are
 /// read once.
-fn client_config(ca_file: Option<PathBuf>, own: Option<&ClientCertificate>) -> Result<ClientConfig, Trouble> {
+fn client_config(ca_file: Option<PathBuf>, own: Option<&OwnCertificate>) -> Result<ClientConfig, Trouble> {
     let roots = trusted(ca_file).map_err(fault)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
@@ -95,7 +95,7 @@ fn trusted(ca_file: Option<PathBuf>) -> Result<RootCertStore, String> {
 }
 
 /// Our certificate, those between it and its root, and its key.
-fn own_certificate(own: &ClientCertificate) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
+fn own_certificate(own: &OwnCertificate) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
     let chain = read_certificates(&own.certificate)?;
     let key = own.key.read().map_err(|error| format!("its key cannot be read: {error}"))?;
     let key = PrivateKeyDer::from_pem_slice(key.expose_secret().as_bytes());

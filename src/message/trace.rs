@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::header::{Field, HeaderBlock};
 use crate::ids::{ClientName, MessageId};
+use crate::route::Origin;
 use crate::smtp::Address;
 
 /// The most `Received:` fields that a message may bring; with more it is going round in circles (RFC 5321 §6.3) and the
@@ -15,8 +16,8 @@ pub const MAX_RECEIVED: usize = 30;
 pub struct Hop<'a> {
     /// What the client said at HELO or EHLO, whatever it is; may be empty.
     pub helo: &'a str,
-    /// The client's address.
-    pub address: IpAddr,
+    /// Where the client connects from.
+    pub origin: Origin,
     /// The client's name in the configuration.
     pub client: &'a ClientName,
     /// Our name.
@@ -35,9 +36,10 @@ impl Hop<'_> {
     /// The field, one clause to a line, each line far below 998 octets.
     pub fn received(&self) -> Field<'static> {
         let helo = if self.helo.is_empty() { "unknown".to_owned() } else { harmless(self.helo) };
-        let address = match self.address.to_canonical() {
-            IpAddr::V4(address) => format!("[{address}]"),
-            IpAddr::V6(address) => format!("[IPv6:{address}]"),
+        let address = match self.origin {
+            Origin::Ip(IpAddr::V4(address)) => format!("[{address}]"),
+            Origin::Ip(IpAddr::V6(address)) => format!("[IPv6:{address}]"),
+            Origin::Local => self.origin.to_string(),
         };
         let client = harmless(self.client.as_str());
         let (hostname, protocol) = (harmless(self.hostname), harmless(self.protocol));
@@ -77,7 +79,7 @@ mod tests {
     fn hop<'a>(helo: &'a str, address: &str, client: &'a ClientName, recipients: &'a [Address]) -> Hop<'a> {
         Hop {
             helo,
-            address: address.parse().unwrap(),
+            origin: Origin::of(address.parse().unwrap()),
             client,
             hostname: "relay.example.com",
             protocol: "ESMTP",

@@ -2,7 +2,6 @@
 //!
 //! `message` is a sentence that reads alone; the fields are for filters. No secret and no content ever comes here.
 
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use crate::config::Method;
 use crate::ids::{AccountName, ClientName, MessageId};
 use crate::message::repair::Repair;
 use crate::queue::record::{Claim, Shown};
-use crate::route::OWN;
+use crate::route::{OWN, Origin};
 use crate::schedule::lane::{Standing, Stop};
 use crate::schedule::verdict::Outcome;
 use crate::smtp::{Address, EnhancedStatus, Reply, ReversePath};
@@ -35,7 +34,7 @@ pub struct Refused<'a> {
     /// Who.
     pub client: &'a ClientName,
     /// From where.
-    pub address: IpAddr,
+    pub origin: Origin,
     /// At which step: `connect`, `MAIL`, `RCPT`, `DATA`, `end of data`, ….
     pub step: &'a str,
     /// With what.
@@ -54,7 +53,7 @@ pub struct Accepted<'a> {
     /// From whom.
     pub client: &'a ClientName,
     /// From where.
-    pub address: IpAddr,
+    pub origin: Origin,
     /// From whom by its envelope.
     pub from: &'a ReversePath,
     /// To whom.
@@ -115,7 +114,7 @@ impl Observer {
             event = "accepted",
             queue_id = %accepted.id,
             client = %accepted.client,
-            address = %accepted.address,
+            address = %accepted.origin,
             from = %accepted.from,
             to,
             recipients = accepted.to.len(),
@@ -139,7 +138,7 @@ impl Observer {
         warn!(
             event = "refused",
             client = %refused.client,
-            address = %refused.address,
+            address = %refused.origin,
             step = refused.step,
             from = refused.from.map(tracing::field::display),
             to = refused.recipient.map(tracing::field::display),

@@ -208,13 +208,10 @@ mod tests {
 
     fn listener(most: usize) -> ListenerConfig {
         ListenerConfig {
-            addresses: vec![],
             networks: vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
-            max_message_size: 1000,
-            max_recipients: 10,
             max_connections: most,
             max_connections_per_client: most,
-            hostname: "relay.example".into(),
+            ..ListenerConfig::new(vec![], "relay.example")
         }
     }
 

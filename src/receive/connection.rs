@@ -1,17 +1,16 @@
 //! Drives one session over one connection.
 
 use std::io;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 
 use super::shutdown::Shutdown;
-use crate::ids::{ClientName, MessageId};
+use crate::ids::MessageId;
 use crate::intake::{Intake, Submission, Trace};
 use crate::observe::{Observer, fate};
-use crate::route::Priority;
+use crate::route::{Client, Origin};
 use crate::session::{Action, Answer, Event, Handover, Policy, Question, Refused, Session, Stop};
 use crate::smtp::Reply;
 use crate::time::{Clock, Timestamp};
@@ -31,9 +30,8 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Who is at the other end.
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
-    pub(super) client: ClientName,
-    pub(super) priority: Priority,
-    pub(super) address: IpAddr,
+    pub(super) client: Client,
+    pub(super) origin: Origin,
 }
 
 /// Speaks with a client until either side ends it. Of a message that did not come whole nothing remains.
@@ -75,8 +73,8 @@ pub(super) async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, 
 /// Logs and counts a refusal.
 pub(super) fn report(observer: &Observer, peer: &Peer, refused: &Refused) {
     observer.refused(&fate::Refused {
-        client: &peer.client,
-        address: peer.address,
+        client: &peer.client.name,
+        origin: peer.origin,
         step: refused.step.as_str(),
         reply: &refused.reply,
         from: refused.from.as_ref(),
@@ -159,6 +157,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
             match action {
                 Action::Send(bytes) => self.output.extend_from_slice(&bytes),
                 Action::Report(Event::Refused(refused)) => report(self.observer, &self.peer, &refused),
+                Action::Report(Event::Quirk(_) | Event::Unterminated { .. } | Event::Probe) => {}
+                Action::StartTls => self.flow = Flow::Closing,
                 Action::Abandon => self.abandon().await,
                 Action::Close => self.flow = Flow::Closing,
                 Action::Ask(question) => {
@@ -187,14 +187,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                 }
                 Err(refusal) => Answer::Refused(refusal),
             },
+            Question::Authenticate(_) => Answer::Denied,
         }
     }
 
     fn submission(&self, id: MessageId, handover: Handover) -> Submission {
-        let Handover { helo, protocol, envelope, head, chunks, size } = handover;
-        let Peer { client, priority, address } = self.peer.clone();
-        let trace = Trace { address, hostname: self.hostname.clone(), helo, protocol };
-        Submission { id, client, priority, trace, envelope, head, chunks, size }
+        let Handover { helo, protocol, user: _, envelope, head, chunks, size } = handover;
+        let Peer { client, origin } = self.peer.clone();
+        let trace = Trace { origin, hostname: self.hostname.clone(), helo, protocol };
+        Submission { id, client: client.name, priority: client.priority, trace, envelope, head, chunks, size }
     }
 
     async fn abandon(&mut self) {
@@ -242,6 +243,7 @@ mod tests {
     use crate::queue::sqlite::{Options, SqliteStore};
     use crate::queue::{Queue, QueueReader};
     use crate::receive::Stopper;
+    use crate::route::{self, Priority};
 
     /// Shows the time of the paused runtime.
     struct RuntimeClock(Instant);
@@ -310,8 +312,9 @@ mod tests {
             let (stream, server) = tokio::io::duplex(1 << 20);
             let clock = Arc::new(RuntimeClock(Instant::now()));
             let ((kept, intake), (stopper, shutdown)) = (Kept::behind_an_intake(clock.clone()), Stopper::new());
-            let peer = Peer { client: "camera".into(), priority: Priority::Low, address: [10, 0, 0, 5].into() };
-            let policy = Policy { hostname: "relay.example".into(), max_message_size: 1 << 22, max_recipients: 10 };
+            let client = route::Client { priority: Priority::Low, ..route::Client::named("camera".into()) };
+            let peer = Peer { client, origin: Origin::Ip([10, 0, 0, 5].into()) };
+            let policy = Policy { max_message_size: 1 << 22, max_recipients: 10, ..Policy::new("relay.example") };
             let task = tokio::spawn(async move {
                 converse(server, peer, policy, &intake, &Observer::default(), clock.as_ref(), shutdown).await;
             });

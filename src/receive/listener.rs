@@ -15,12 +15,12 @@ use super::admission::{Admission, Rejection, Seat};
 use super::connection::{self, Peer};
 use super::ports::{self, Holder};
 use super::shutdown::Shutdown;
-use crate::config::ListenerConfig;
+use crate::config::{ListenAddress, ListenerConfig};
 use crate::intake::Intake;
 use crate::observe::Observer;
-use crate::route::Client;
 use crate::route::client::identify;
-use crate::session::{self, Policy, Refused, Step};
+use crate::route::{Client, Origin};
+use crate::session::{self, AuthRule, Policy, Refused, Step, Tls};
 use crate::time::Clock;
 
 /// Connections that the kernel keeps for us while we do not take them.
@@ -72,9 +72,10 @@ impl Listener {
     ///
     /// # Errors
     /// The first address that cannot be had; then none is bound.
-    pub fn bind(addresses: &[SocketAddr]) -> Result<Self, BindError> {
-        let bound = |address: &SocketAddr| bind(*address).map_err(|source| failed(*address, source));
-        Ok(Self { sockets: addresses.iter().map(bound).collect::<Result<_, _>>()? })
+    pub fn bind(addresses: &[ListenAddress]) -> Result<Self, BindError> {
+        let tcp = addresses.iter().filter_map(ListenAddress::tcp);
+        let bound = |address: SocketAddr| bind(address).map_err(|source| failed(address, source));
+        Ok(Self { sockets: tcp.map(bound).collect::<Result<_, _>>()? })
     }
 
     /// The addresses, with the ports that were taken.
@@ -169,13 +170,14 @@ async fn accept(socket: TcpListener, shared: Arc<Shared>, mut shutdown: Shutdown
 
 async fn serve(stream: TcpStream, address: SocketAddr, seat: Seat, shared: Arc<Shared>, mut shutdown: Shutdown) {
     let settings = shared.settings.borrow().clone();
-    let address = address.ip().to_canonical();
-    let (client, priority) = identify(address, &settings.clients);
-    let peer = Peer { client, priority, address };
+    let origin = Origin::of(address.ip());
+    let client = identify(origin, &settings.clients);
+    let policy = policy(&settings.listener, &client);
+    let peer = Peer { client, origin };
     // Replies are small and waited for; where this fails, they are merely late.
     let _ = stream.set_nodelay(true);
     let admitted = tokio::select! {
-        admitted = shared.admission.admit(address, &settings.listener) => admitted,
+        admitted = shared.admission.admit(address.ip().to_canonical(), &settings.listener) => admitted,
         _ = shutdown.requested() => Err(Rejection::Loud(session::shutting_down(&settings.listener.hostname))),
     };
     let _place = match admitted {
@@ -186,13 +188,26 @@ async fn serve(stream: TcpStream, address: SocketAddr, seat: Seat, shared: Arc<S
             return reject(stream, &peer, rejection, &shared).await;
         }
     };
-    let listener = &settings.listener;
-    let policy = Policy {
-        hostname: listener.hostname.clone(),
-        max_message_size: listener.max_message_size,
-        max_recipients: listener.max_recipients,
-    };
     connection::converse(stream, peer, policy, &shared.intake, &shared.observer, &*shared.clock, shutdown).await;
+}
+
+/// What holds for this client at this listener.
+fn policy(listener: &ListenerConfig, client: &Client) -> Policy {
+    Policy {
+        hostname: listener.hostname.clone(),
+        default_domain: listener.default_domain.clone(),
+        manners: listener.manners,
+        max_message_size: client.max_message_size.unwrap_or(u64::MAX).min(listener.max_message_size),
+        max_recipients: listener.max_recipients,
+        timeout: client.timeout.unwrap_or(listener.timeout),
+        transaction_timeout: client.transaction_timeout.unwrap_or(listener.transaction_timeout),
+        senders: client.senders.clone(),
+        recipients: client.recipients.clone(),
+        hidden: client.hidden.clone(),
+        tls: Tls::Absent,
+        auth: AuthRule::None,
+        lf_end: client.lf_end,
+    }
 }
 
 async fn reject(mut stream: TcpStream, peer: &Peer, rejection: Rejection, shared: &Shared) {

@@ -1,11 +1,15 @@
-//! Clients: named senders of mail and their standing.
+//! Clients: named senders of mail, their standing, and what they may send.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::ClientName;
+use crate::provider::Cap;
+use crate::smtp::AddressPattern;
 
 /// The class in which a client's mail is scheduled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -30,6 +34,50 @@ impl Priority {
     }
 }
 
+/// Where a client connects from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// From this address; an IPv4 address is written as one, not mapped into IPv6.
+    Ip(IpAddr),
+    /// From this machine, over a Unix socket.
+    Local,
+}
+
+impl Origin {
+    /// Where a TCP connection comes from.
+    pub fn of(address: IpAddr) -> Self {
+        Self::Ip(address.to_canonical())
+    }
+
+    /// The address, where it has one.
+    pub fn ip(self) -> Option<IpAddr> {
+        match self {
+            Self::Ip(address) => Some(address),
+            Self::Local => None,
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Local => f.write_str(LOCAL),
+        }
+    }
+}
+
+/// What EHLO can leave out for a client that trips over it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Hidden {
+    /// STARTTLS (RFC 3207): devices with old TLS try it first and fail.
+    StartTls,
+    /// AUTH (RFC 4954).
+    Auth,
+    /// SIZE (RFC 1870).
+    Size,
+}
+
 /// A named sender: mail that comes from `networks` is its mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
@@ -39,12 +87,50 @@ pub struct Client {
     pub networks: Vec<IpNet>,
     /// How its mail stands against that of others.
     pub priority: Priority,
+    /// Which reverse paths it may use; none listed: all.
+    pub senders: Vec<AddressPattern>,
+    /// To whom it may send; none listed: to all.
+    pub recipients: Vec<AddressPattern>,
+    /// Octets of content, where that is less than the listener's.
+    pub max_message_size: Option<u64>,
+    /// Messages in any window; above it the client is read more slowly.
+    pub rate: Option<Cap>,
+    /// Its part of each cap at most, in percent.
+    pub share: Option<u32>,
+    /// What EHLO does not show it.
+    pub hidden: Vec<Hidden>,
+    /// How long it may take for a step, where that is not the listener's.
+    pub timeout: Option<Duration>,
+    /// How long it may take for a transaction, where that is not the listener's.
+    pub transaction_timeout: Option<Duration>,
+    /// Whether LF.LF ends its content beside CRLF.CRLF.
+    pub lf_end: bool,
 }
 
-/// Who a connection from `address` is: of the clients whose networks hold it the one with the narrowest network, the
-/// first in the file where two are equal; else a client of its own, named by the address.
-pub fn identify(address: IpAddr, clients: &[Client]) -> (ClientName, Priority) {
-    let address = address.to_canonical();
+impl Client {
+    /// A client of which only the name is known: it may do what everybody may.
+    pub fn named(name: ClientName) -> Self {
+        Self {
+            name,
+            networks: Vec::new(),
+            priority: Priority::Normal,
+            senders: Vec::new(),
+            recipients: Vec::new(),
+            max_message_size: None,
+            rate: None,
+            share: None,
+            hidden: Vec::new(),
+            timeout: None,
+            transaction_timeout: None,
+            lf_end: false,
+        }
+    }
+}
+
+/// Who a connection from `origin` is: of the clients whose networks hold its address the one with the narrowest network,
+/// the first in the file where two are equal; else a client of its own, named by the address, or `local`.
+pub fn identify(origin: Origin, clients: &[Client]) -> Client {
+    let Some(address) = origin.ip() else { return Client::named(LOCAL.into()) };
     let named = clients
         .iter()
         .filter_map(|client| {
@@ -54,10 +140,13 @@ pub fn identify(address: IpAddr, clients: &[Client]) -> (ClientName, Priority) {
         .rev()
         .max_by_key(|(narrowest, _)| *narrowest);
     match named {
-        Some((_, client)) => (client.name.clone(), client.priority),
-        None => (unnamed(address), Priority::Normal),
+        Some((_, client)) => client.clone(),
+        None => Client::named(unnamed(address)),
     }
 }
+
+/// Who sends over a Unix socket.
+pub const LOCAL: &str = "local";
 
 /// One device is one IPv4 address, or one /64 network of IPv6, in which it may change addresses at will (RFC 8981).
 fn unnamed(address: IpAddr) -> ClientName {
@@ -76,7 +165,8 @@ mod tests {
     use super::*;
 
     fn client(name: &str, networks: &[&str], priority: Priority) -> Client {
-        Client { name: name.into(), networks: networks.iter().map(|net| net.parse().unwrap()).collect(), priority }
+        let networks = networks.iter().map(|net| net.parse().unwrap()).collect();
+        Client { networks, priority, ..Client::named(name.into()) }
     }
 
     #[test]
@@ -87,8 +177,8 @@ mod tests {
             client("twin", &["10.0.0.5/32"], Priority::Low),
         ];
         let who = |address: &str| {
-            let (name, priority) = identify(address.parse().unwrap(), &clients);
-            format!("{name} {}", priority.as_str())
+            let client = identify(Origin::of(address.parse().unwrap()), &clients);
+            format!("{} {}", client.name, client.priority.as_str())
         };
         assert_eq!(who("10.0.0.5"), "shop high");
         assert_eq!(who("::ffff:10.0.0.5"), "shop high");
@@ -96,5 +186,6 @@ mod tests {
         assert_eq!(who("172.16.0.1"), "172.16.0.1 normal");
         assert_eq!(who("2001:db8::1:2:3:4"), "2001:db8::/64 normal");
         assert_eq!(who("::1"), "::1 normal");
+        assert_eq!(identify(Origin::Local, &clients).name.as_str(), "local");
     }
 }

@@ -8,12 +8,17 @@ mod content;
 mod contract;
 mod extensions;
 mod lines;
+mod quirk;
 mod replies;
 mod reports;
 mod state;
 mod transaction;
 
-pub use contract::{Action, Answer, Event, Handover, Policy, Question, Refusal, Refused, Step, Stop};
-pub use state::{IDLE_LIMIT, Session};
+pub use contract::{
+    Action, Answer, AuthRule, Credentials, Event, Handover, Manners, Policy, Question, Refusal, Refused, STEP_LIMIT,
+    Step, Stop, TRANSACTION_LIMIT, Tls,
+};
+pub use quirk::Quirk;
+pub use state::Session;
 
 pub use replies::{not_admitted, shutting_down, too_many_connections};

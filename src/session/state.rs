@@ -1,9 +1,7 @@
 //! The session: its states, and which command is legal in which.
 
-use std::time::Duration;
-
 use super::content::{CHUNK_OCTETS, Chunk, Complete, Content, Dropped, Progress};
-use super::contract::{Action, Answer, Event, Handover, Policy, Question, Refused, Step, Stop};
+use super::contract::{Action, Answer, Event, Handover, Policy, Question, Refused, Step, Stop, Tls};
 use super::lines::{LINE_OCTETS, Line, Lines};
 use super::reports::Reports;
 use super::transaction::Transaction;
@@ -11,10 +9,6 @@ use super::{extensions, replies};
 use crate::smtp::command::{Command, CommandError, ForwardPath, Parameter};
 use crate::smtp::{Address, Reply, ReversePath};
 use crate::time::Timestamp;
-
-/// How long a client may take for a command, and between two pieces of content. RFC 5321 §4.5.3.2.7 asks for 5 minutes;
-/// radio links and scanners that page are slower.
-pub const IDLE_LIMIT: Duration = Duration::from_secs(600);
 
 /// One client's conversation.
 ///
@@ -79,12 +73,12 @@ impl Session {
     pub fn new(policy: Policy, now: Timestamp) -> (Self, Vec<Action>) {
         let banner = Action::Send(replies::banner(&policy.hostname).to_bytes());
         let session = Self {
+            deadline: now.after(policy.timeout),
             policy,
             greeting: Greeting { name: String::new(), protocol: "SMTP" },
             state: State::Idle,
             lines: Lines::new(),
             pending: Vec::new(),
-            deadline: now.after(IDLE_LIMIT),
             term: Term::Open,
             reports: Reports::default(),
         };
@@ -106,7 +100,7 @@ impl Session {
     /// Takes the answer to the open question; one that nobody asked for changes nothing.
     pub fn answer(&mut self, answer: Answer, now: Timestamp) -> Vec<Action> {
         let mut output = self.output();
-        self.deadline = now.after(IDLE_LIMIT);
+        self.deadline = now.after(self.policy.timeout);
         self.state = match (std::mem::replace(&mut self.state, State::Closed), answer) {
             (State::Storing(transaction, content, Then::ReadOn), Answer::Stored) => {
                 State::Content(transaction, content)
@@ -167,6 +161,19 @@ impl Session {
         }
     }
 
+    /// TLS has begun: what was said before is forgotten (RFC 3207 §4.2).
+    pub fn secured(&mut self, now: Timestamp) -> Vec<Action> {
+        self.policy.tls = Tls::Active;
+        self.pending.clear();
+        self.deadline = now.after(self.policy.timeout);
+        Vec::new()
+    }
+
+    /// The client is gone: what remains to be told.
+    pub fn hung_up(&mut self) -> Vec<Action> {
+        Vec::new()
+    }
+
     fn output(&mut self) -> Output {
         Output { actions: Vec::new(), reports: std::mem::take(&mut self.reports) }
     }
@@ -188,7 +195,7 @@ impl Session {
             let used = match std::mem::replace(&mut self.state, State::Closed) {
                 State::Closed => return,
                 State::Content(transaction, content) => {
-                    self.deadline = now.after(IDLE_LIMIT);
+                    self.deadline = now.after(self.policy.timeout);
                     self.content(transaction, content, rest, output)
                 }
                 state @ (State::Storing(..) | State::Enqueuing { .. }) => {
@@ -201,7 +208,7 @@ impl Session {
                     // Only whole lines move the deadline: a client that sends an octet now and then must not stay.
                     self.state = match line {
                         Some(line) => {
-                            self.deadline = now.after(IDLE_LIMIT);
+                            self.deadline = now.after(self.policy.timeout);
                             self.line(state, line, output)
                         }
                         None => state,
@@ -323,7 +330,7 @@ impl Session {
         let reply = match content.complete() {
             Ok(Complete { head, chunks, size }) => {
                 let (helo, from) = (self.greeting.name.clone(), envelope.reverse_path.clone());
-                let handover = Handover { helo, protocol, envelope, head, chunks, size };
+                let handover = Handover { helo, protocol, user: None, envelope, head, chunks, size };
                 output.ask(Question::Enqueue(handover));
                 return State::Enqueuing { from, chunks };
             }

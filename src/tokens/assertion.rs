@@ -15,7 +15,7 @@ use rustls::sign::CertifiedKey;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 
-use crate::config::{ClientCertificate, ClientProof, OAuth};
+use crate::config::{ClientProof, OAuth, OwnCertificate};
 use crate::time::Timestamp;
 
 /// A proof that has been read or made, for one request.
@@ -40,8 +40,8 @@ pub(super) fn show(oauth: &OAuth, wall_clock: Timestamp) -> Result<Shown, String
     }
 }
 
-fn assertion(oauth: &OAuth, own: &ClientCertificate, now: Timestamp) -> Result<String, String> {
-    let ClientCertificate { certificate, key } = own;
+fn assertion(oauth: &OAuth, own: &OwnCertificate, now: Timestamp) -> Result<String, String> {
+    let OwnCertificate { certificate, key } = own;
     let shown = certificate.display();
     let pem = std::fs::read(certificate).map_err(|error| format!("the certificate {shown} cannot be read: {error}"))?;
     let certificate = CertificateDer::from_pem_slice(&pem)

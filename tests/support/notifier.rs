@@ -69,7 +69,7 @@ impl Desk {
             client: "shop".into(),
             priority: Priority::Normal,
             trace: Trace {
-                address: [127, 0, 0, 1].into(),
+                origin: mailsluice::route::Origin::Ip([127, 0, 0, 1].into()),
                 hostname: "relay.example".into(),
                 helo: "shop".into(),
                 protocol: "ESMTP",

@@ -19,7 +19,7 @@ use super::output::say;
 use super::{doctor, trial};
 use crate::app::custody::DAEMON;
 use crate::config::secret::quoted;
-use crate::config::{Config, Surroundings};
+use crate::config::{Config, ListenAddress, Surroundings};
 use crate::control::client;
 use crate::control::request::{Answer, Request};
 use crate::control::socket_path;
@@ -213,7 +213,8 @@ fn next_steps(config: &Path, settings: &Config, told: &Told) -> Result<(), Failu
         say!("    mailsluice --config {shown} account login {name}")?;
         say!("    mailsluice --config {shown} account test {name}")?;
     }
-    let address = settings.listeners.first().and_then(|listener| listener.addresses.first());
+    let address =
+        settings.listeners.first().and_then(|listener| listener.addresses.iter().find_map(ListenAddress::tcp));
     if let Some(address) = address {
         let host = if address.ip().is_loopback() { "localhost".into() } else { "this machine's address".to_owned() };
         say!("  point a web form or a device at {host}, port {}: no encryption, no login", address.port())?;

@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 
-use crate::config::ClientCertificate;
+use crate::config::OwnCertificate;
 use crate::config::secret::Secret;
 use crate::deliver::peer::Act::{Content, Hear, Say};
 use crate::deliver::peer::{Act, Heard, endpoint, password, play, tls_server};
@@ -103,7 +103,7 @@ async fn tls_may_come_first() {
 }
 
 /// A self-signed certificate and its key, in files.
-fn own_certificate(folder: &Path, name: &str) -> (CertificateDer<'static>, ClientCertificate) {
+fn own_certificate(folder: &Path, name: &str) -> (CertificateDer<'static>, OwnCertificate) {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(vec!["relay.example.com".into()]).unwrap().self_signed(&key).unwrap();
     let file = |end: &str, pem: String| {
@@ -112,7 +112,7 @@ fn own_certificate(folder: &Path, name: &str) -> (CertificateDer<'static>, Clien
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         path
     };
-    let own = ClientCertificate {
+    let own = OwnCertificate {
         certificate: file("pem", certificate.pem()),
         key: Secret::File(file("key", key.serialize_pem())),
     };
@@ -134,7 +134,7 @@ async fn our_certificate_is_shown_to_who_asks_for_it() {
     let acceptor = TlsAcceptor::from(Arc::new(
         builder.with_client_cert_verifier(verifier).with_cert_resolver(Arc::clone(&server.cert_resolver)),
     ));
-    let shaken = async |certificate: Option<ClientCertificate>| {
+    let shaken = async |certificate: Option<OwnCertificate>| {
         let (ours, theirs) = duplex(4096);
         tokio::spawn(peer(theirs, Vec::new(), acceptor.clone(), [&[Say(b"220 x\r\n")], HELLO].concat()));
         secured(ours, &SmtpEndpoint { certificate, ..endpoint.clone() }).await
@@ -144,9 +144,9 @@ async fn our_certificate_is_shown_to_who_asks_for_it() {
     // What cannot be used is told before anything is sent.
     let (_, other) = own_certificate(folder.path(), "other");
     for (own, wanted) in [
-        (ClientCertificate { key: other.key, ..own.clone() }, "it belongs to another key"),
-        (ClientCertificate { key: Secret::File(own.certificate.clone()), ..own.clone() }, "no private key in PEM"),
-        (ClientCertificate { key: Secret::File("/nonexistent".into()), ..own }, "its key cannot be read"),
+        (OwnCertificate { key: other.key, ..own.clone() }, "it belongs to another key"),
+        (OwnCertificate { key: Secret::File(own.certificate.clone()), ..own.clone() }, "no private key in PEM"),
+        (OwnCertificate { key: Secret::File("/nonexistent".into()), ..own }, "its key cannot be read"),
     ] {
         let trouble = trouble(shaken(Some(own)).await);
         assert_eq!((trouble.step, trouble.kind), (Step::Tls, TroubleKind::Local));

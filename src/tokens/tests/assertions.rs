@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use super::*;
-use crate::config::ClientCertificate;
+use crate::config::OwnCertificate;
 
 fn openssl(arguments: &[&str]) -> String {
     let output = Command::new("openssl").args(arguments).output().expect("openssl is missing: apt-get install openssl");
@@ -27,7 +27,7 @@ fn pair(folder: &Path, name: &str, kind: &[&str]) -> (PathBuf, PathBuf) {
 impl Scene {
     fn certified(&self, (certificate, key): (PathBuf, PathBuf)) -> Arc<Source> {
         let key = self.secret("key", &std::fs::read_to_string(key).unwrap());
-        let proof = ClientProof::Certificate(ClientCertificate { certificate, key });
+        let proof = ClientProof::Certificate(OwnCertificate { certificate, key });
         self.tokens.source(&NAME.into(), &self.provider.oauth(proof, Grant::Application))
     }
 }

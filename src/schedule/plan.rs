@@ -9,14 +9,14 @@ mod rooms;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::cap::{Ledger, Room};
+use super::cap::{Allowance, Ledger};
 use super::fairness::Fairness;
 use super::lane::{Lane, Standing};
 use crate::ids::{AccountName, ClientName, RouteName};
 use crate::provider::Caps;
 use crate::route::Priority;
 use crate::time::Timestamp;
-use rooms::{NOTHING, Rooms};
+use rooms::{Rooms, Taken};
 
 /// What the plan is made from: counts and times, never mail.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub struct State<'a> {
     pub routes: Vec<RouteState<'a>>,
     /// What waits, by flow.
     pub flows: &'a [Flow],
+    /// Clients that may have a part of each cap at most, in percent.
+    pub shares: &'a BTreeMap<ClientName, u32>,
     /// When the next delivery that was put off is due.
     pub next_due: Option<Timestamp>,
     /// Who has had how much.
@@ -82,12 +84,23 @@ pub struct Plan {
     pub claims: Vec<Wanted>,
     /// When to look again, where nothing happens before.
     pub wake: Option<Timestamp>,
-    /// Accounts whose caps keep mail waiting, and until when where that is known.
-    pub capped: Vec<(AccountName, Option<Timestamp>)>,
+    /// What caps keep waiting.
+    pub capped: Vec<Capped>,
     /// Who has had how much after these claims.
     pub fairness: Fairness,
-    /// What the claims take of each account, whose ledger does not know of them yet.
-    taken: BTreeMap<AccountName, Room>,
+    /// What the claims take of each account.
+    taken: BTreeMap<AccountName, Taken>,
+}
+
+/// That caps of an account keep mail waiting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capped {
+    /// Which account.
+    pub account: AccountName,
+    /// The client that has had its part, where there is room for others; none where the caps themselves are reached.
+    pub client: Option<ClientName>,
+    /// Until when, where that is known.
+    pub free_at: Option<Timestamp>,
 }
 
 /// A claim that the plan wants: the oldest delivery of a flow, by an account.
@@ -108,7 +121,7 @@ pub fn plan(state: &State<'_>, now: Timestamp) -> Plan {
     let mut plan = Plan { wake: state.next_due, fairness: state.fairness.clone(), ..Plan::default() };
     for route in &state.routes {
         let mut waiting: Vec<Waiting<'_>> =
-            state.flows.iter().filter(|flow| flow.route == *route.name).map(Waiting::new).collect();
+            state.flows.iter().filter(|flow| flow.route == *route.name).map(|flow| Waiting::new(flow, state)).collect();
         for account in route.accounts.iter().filter(|account| account.lane.standing != Standing::Open) {
             plan.probe(route.name, account, &mut waiting, now);
         }
@@ -119,15 +132,16 @@ pub fn plan(state: &State<'_>, now: Timestamp) -> Plan {
     plan
 }
 
-/// A flow and how many of its heads this plan has claimed.
+/// A flow, its client's share, and how many of its heads this plan has claimed.
 struct Waiting<'a> {
     flow: &'a Flow,
+    share: Option<u32>,
     claimed: usize,
 }
 
 impl<'a> Waiting<'a> {
-    fn new(flow: &'a Flow) -> Self {
-        Self { flow, claimed: 0 }
+    fn new(flow: &'a Flow, state: &State<'_>) -> Self {
+        Self { flow, share: state.shares.get(&flow.client).copied(), claimed: 0 }
     }
 
     fn head(&self) -> Option<&'a Head> {
@@ -146,9 +160,9 @@ impl Plan {
         if probe_at > now {
             return self.wake_at(probe_at);
         }
-        let mut rooms = Rooms::of(account, self.taken(account), now);
+        let mut rooms = self.rooms(account, waiting, now);
         let other = |one: &Waiting<'_>| Some(&one.flow.client) != account.lane.last_probe.as_ref();
-        let has_room = |one: &Waiting<'_>| one.head().is_some() && rooms.of_priority(one.flow.priority).fits_one();
+        let has_room = |one: &Waiting<'_>| one.head().is_some() && rooms.of_flow(one.flow).room().is_some();
         let others_wait = waiting.iter().any(|one| other(one) && has_room(one));
         let chosen = self.choose(account, waiting, &rooms, |one| !others_wait || other(one));
         match chosen {
@@ -164,9 +178,9 @@ impl Plan {
         if waiting.iter().any(|one| one.head().is_some()) {
             account.lane.faster_at(now).into_iter().for_each(|at| self.wake_at(at));
         }
-        let taken = self.taken(account);
-        let mut rooms = Rooms::of(account, taken, now);
-        for _ in account.ledger.under_way() + taken.messages..account.caps.connections {
+        let mut rooms = self.rooms(account, waiting, now);
+        let taken = self.taken.get(account.name).map_or(0, |taken| taken.all.messages);
+        for _ in account.ledger.under_way() + taken..account.caps.connections {
             let Some(index) = self.choose(account, waiting, &rooms, |_| true) else {
                 return self.note_cap(account, &rooms, waiting);
             };
@@ -179,33 +193,34 @@ impl Plan {
         &mut self,
         account: &AccountState<'_>,
         waiting: &[Waiting<'_>],
-        rooms: &Rooms,
+        rooms: &Rooms<'_>,
         eligible: impl Fn(&Waiting<'_>) -> bool,
     ) -> Option<usize> {
         let candidates = || {
             waiting
                 .iter()
                 .enumerate()
-                .filter(|(_, one)| eligible(one) && rooms.of_priority(one.flow.priority).fits_one())
+                .filter_map(|(index, one)| Some((index, one, rooms.of_flow(one.flow).room()?)))
+                .filter(|(_, one, _)| eligible(one))
         };
         let class = |one: &Waiting<'_>| one.head().map(|head| risen(one.flow.priority, head.age));
-        let best = candidates().filter_map(|(_, one)| class(one)).min()?;
+        let best = candidates().filter_map(|(_, one, _)| class(one)).min()?;
         let mut turns: BTreeMap<&ClientName, u32> = BTreeMap::new();
-        for (_, one) in candidates().filter(|(_, one)| class(one) == Some(best)) {
-            let most = account.caps.recipients_per_message.min(rooms.of_priority(one.flow.priority).recipients);
+        for (_, one, room) in candidates().filter(|(_, one, _)| class(one) == Some(best)) {
+            let most = account.caps.recipients_per_message.min(room.recipients);
             let cost = one.head().map_or(1, |head| head.recipients.min(most));
             turns.entry(&one.flow.client).or_insert(cost);
         }
         let client = self.fairness.choose(best, &turns)?.clone();
-        candidates().find(|(_, one)| one.flow.client == client && class(one) == Some(best)).map(|(index, _)| index)
+        let chosen = |one: &Waiting<'_>| one.flow.client == client && class(one) == Some(best);
+        candidates().find(|(_, one, _)| chosen(one)).map(|(index, _, _)| index)
     }
 
-    fn claim(&mut self, route: &RouteName, account: &AccountState<'_>, one: &mut Waiting<'_>, rooms: &mut Rooms) {
-        let Some(head) = one.head() else { return };
-        let recipients = head.recipients.min(account.caps.recipients_per_message);
-        rooms.take(recipients);
-        let taken = self.taken.entry(account.name.clone()).or_insert(NOTHING);
-        *taken = Room { messages: taken.messages + 1, recipients: taken.recipients.saturating_add(recipients) };
+    fn claim(&mut self, route: &RouteName, account: &AccountState<'_>, one: &mut Waiting<'_>, rooms: &mut Rooms<'_>) {
+        let (Some(head), Some(room)) = (one.head(), rooms.of_flow(one.flow).room()) else { return };
+        let recipients = head.recipients.min(account.caps.recipients_per_message).min(room.recipients);
+        rooms.take(&one.flow.client, recipients);
+        self.taken.entry(account.name.clone()).or_default().add(&one.flow.client, recipients);
         one.claimed += 1;
         self.claims.push(Wanted {
             account: account.name.clone(),
@@ -215,24 +230,26 @@ impl Plan {
         });
     }
 
-    fn taken(&self, account: &AccountState<'_>) -> Room {
-        self.taken.get(account.name).copied().unwrap_or(NOTHING)
+    fn rooms<'a>(&self, account: &AccountState<'_>, waiting: &[Waiting<'a>], now: Timestamp) -> Rooms<'a> {
+        let shares = waiting.iter().filter_map(|one| Some((&one.flow.client, one.share?)));
+        Rooms::of(account, self.taken.get(account.name), shares, now)
     }
 
     /// Notes that caps keep what waits, and wakes when the first of it may go.
-    fn note_cap(&mut self, account: &AccountState<'_>, rooms: &Rooms, waiting: &[Waiting<'_>]) {
-        let kept = |one: &&Waiting<'_>| one.head().is_some() && !rooms.of_priority(one.flow.priority).fits_one();
-        let mut free_at = None;
-        let mut any = false;
-        for one in waiting.iter().filter(kept) {
-            any = true;
-            if let Some(at) = rooms.free_at(one.flow.priority) {
-                free_at = Some(free_at.map_or(at, |known: Timestamp| known.min(at)));
-            }
-        }
-        if any {
+    fn note_cap(&mut self, account: &AccountState<'_>, rooms: &Rooms<'_>, waiting: &[Waiting<'_>]) {
+        for one in waiting.iter().filter(|one| one.head().is_some()) {
+            let free_at = match rooms.of_flow(one.flow) {
+                Allowance::Now(_) => continue,
+                Allowance::NotBefore(at) => Some(at),
+                Allowance::AfterSettlement => None,
+            };
             free_at.into_iter().for_each(|at| self.wake_at(at));
-            self.capped.push((account.name.clone(), free_at));
+            let client = rooms.of_caps(one.flow).room().map(|_| one.flow.client.clone());
+            let known = |capped: &&mut Capped| capped.account == *account.name && capped.client == client;
+            match self.capped.iter_mut().find(known) {
+                Some(known) => known.free_at = [known.free_at, free_at].into_iter().flatten().min(),
+                None => self.capped.push(Capped { account: account.name.clone(), client, free_at }),
+            }
         }
     }
 

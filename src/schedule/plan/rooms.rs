@@ -1,47 +1,74 @@
-//! What is left of an account's caps while a plan is made.
+//! What is left of an account's caps, and of the clients' parts of them, while a plan is made.
 
-use super::AccountState;
+use std::collections::BTreeMap;
+
+use super::{AccountState, Flow};
+use crate::ids::ClientName;
 use crate::route::Priority;
 use crate::schedule::cap::{Allowance, Room};
 use crate::time::Timestamp;
 
-/// The room that is left for high priority and for the rest, while a plan is made.
-pub(super) struct Rooms {
-    high: (Room, Option<Timestamp>),
-    rest: (Room, Option<Timestamp>),
+/// What the claims of a plan take of an account, whose ledger does not know of them yet.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Taken {
+    pub(super) all: Room,
+    clients: BTreeMap<ClientName, Room>,
 }
 
-impl Rooms {
-    /// What the ledger leaves, less what the plan has taken for other routes.
-    pub(super) fn of(account: &AccountState<'_>, taken: Room, now: Timestamp) -> Self {
-        let rest = |room: Room| Room {
-            messages: room.messages.saturating_sub(taken.messages),
-            recipients: room.recipients.saturating_sub(taken.recipients),
-        };
-        let room = |priority| match account.ledger.allowance(account.caps, priority, now) {
-            Allowance::Now(room) => (rest(room), None),
-            Allowance::NotBefore(at) => (NOTHING, Some(at)),
-            Allowance::AfterSettlement => (NOTHING, None),
-        };
-        Self { high: room(Priority::High), rest: room(Priority::Normal) }
-    }
-
-    pub(super) fn of_priority(&self, priority: Priority) -> Room {
-        self.side(priority).0
-    }
-
-    pub(super) fn free_at(&self, priority: Priority) -> Option<Timestamp> {
-        self.side(priority).1
-    }
-
-    fn side(&self, priority: Priority) -> (Room, Option<Timestamp>) {
-        if priority == Priority::High { self.high } else { self.rest }
-    }
-
-    pub(super) fn take(&mut self, recipients: u32) {
-        self.high.0 = self.high.0.less(recipients);
-        self.rest.0 = self.rest.0.less(recipients);
+impl Taken {
+    pub(super) fn add(&mut self, client: &ClientName, recipients: u32) {
+        self.all = self.all.more(recipients);
+        let own = self.clients.entry(client.clone()).or_default();
+        *own = own.more(recipients);
     }
 }
 
-pub(super) const NOTHING: Room = Room { messages: 0, recipients: 0 };
+/// What high priority, the rest, and each client with a share may still take.
+pub(super) struct Rooms<'a> {
+    high: Allowance,
+    rest: Allowance,
+    parts: BTreeMap<&'a ClientName, Allowance>,
+}
+
+impl<'a> Rooms<'a> {
+    /// What the ledger leaves, less what the plan has taken for other routes. `shares` are those of the clients whose mail
+    /// waits.
+    pub(super) fn of(
+        account: &AccountState<'_>,
+        taken: Option<&Taken>,
+        shares: impl Iterator<Item = (&'a ClientName, u32)>,
+        now: Timestamp,
+    ) -> Self {
+        let less = |allowance: Allowance, taken: Option<&Room>| allowance.less(taken.copied().unwrap_or_default());
+        let all = |priority| less(account.ledger.allowance(account.caps, priority, now), taken.map(|taken| &taken.all));
+        let part = |client, percent| {
+            let own = taken.and_then(|taken| taken.clients.get(client));
+            less(account.ledger.part(account.caps, client, percent, now), own)
+        };
+        Self {
+            high: all(Priority::High),
+            rest: all(Priority::Normal),
+            parts: shares.map(|(client, percent)| (client, part(client, percent))).collect(),
+        }
+    }
+
+    /// What may go of a flow.
+    pub(super) fn of_flow(&self, flow: &Flow) -> Allowance {
+        let all = self.of_caps(flow);
+        self.parts.get(&flow.client).map_or(all, |part| all.and(*part))
+    }
+
+    /// What the caps alone leave for a flow, whatever its client's part of them.
+    pub(super) fn of_caps(&self, flow: &Flow) -> Allowance {
+        if flow.priority == Priority::High { self.high } else { self.rest }
+    }
+
+    pub(super) fn take(&mut self, client: &ClientName, recipients: u32) {
+        let one = Room::default().more(recipients);
+        self.high = self.high.less(one);
+        self.rest = self.rest.less(one);
+        if let Some(part) = self.parts.get_mut(client) {
+            *part = part.less(one);
+        }
+    }
+}

@@ -23,11 +23,12 @@ struct Setup {
     lanes: Vec<Lane>,
     ledger: Ledger,
     flows: Vec<Flow>,
+    shares: BTreeMap<ClientName, u32>,
 }
 
 impl Setup {
     fn new(caps: Caps, flows: Vec<Flow>) -> Self {
-        Self { caps, lanes: vec![Lane::default()], ledger: Ledger::default(), flows }
+        Self { caps, lanes: vec![Lane::default()], ledger: Ledger::default(), flows, shares: BTreeMap::new() }
     }
 
     fn plan(&self, now: Timestamp) -> Plan {
@@ -40,7 +41,8 @@ impl Setup {
             ledger: &self.ledger,
         });
         let routes = vec![RouteState { name: &route, accounts: accounts.collect() }];
-        plan(&State { routes, flows: &self.flows, next_due: None, fairness: &Fairness::default() }, now)
+        let (flows, shares, fairness) = (&self.flows, &self.shares, &Fairness::default());
+        plan(&State { routes, flows, shares, next_due: None, fairness }, now)
     }
 
     fn clients(&self, now: Timestamp) -> Vec<String> {
@@ -90,11 +92,11 @@ fn a_risen_message_does_not_touch_the_reserved_tenth() {
 fn no_more_than_connections_and_caps_allow_and_it_wakes_when_they_do() {
     let mut setup = Setup::new(caps(4, 60, 3), vec![flow("a", Priority::Normal, 0, 20)]);
     assert_eq!(setup.plan(at(0)).claims.len(), 3);
-    setup.ledger.book(at(10), 1);
-    setup.ledger.book(at(11), 1);
+    setup.ledger.book(at(10), None, 1);
+    setup.ledger.book(at(11), None, 1);
     assert_eq!(setup.plan(at(12)).claims.len(), 2);
-    setup.ledger.book(at(12), 1);
-    setup.ledger.book(at(12), 1);
+    setup.ledger.book(at(12), None, 1);
+    setup.ledger.book(at(12), None, 1);
     let plan = setup.plan(at(13));
     assert!(plan.claims.is_empty());
     assert_eq!(plan.wake, Some(at(70).after(Duration::from_micros(1))));
@@ -150,7 +152,13 @@ fn routes_share_what_an_account_has() {
         let routes = [(&routes[0], [1, 0]), (&routes[1], [0, 1])];
         let routes =
             routes.map(|(name, order)| RouteState { name, accounts: order.into_iter().map(account).collect() });
-        let state = State { routes: routes.into(), flows: &flows, next_due: None, fairness: &fairness };
+        let state = State {
+            routes: routes.into(),
+            flows: &flows,
+            shares: &BTreeMap::new(),
+            next_due: None,
+            fairness: &fairness,
+        };
         let claims = plan(&state, at(900)).claims;
         claims.iter().map(|wanted| format!("{} {}", wanted.route, wanted.account)).collect::<Vec<_>>()
     };
@@ -164,9 +172,78 @@ fn routes_share_what_an_account_has() {
 fn a_probe_takes_the_same_client_s_message_where_no_other_has_room() {
     let mut setup =
         Setup::new(caps(10, 3600, 3), vec![flow("camera", Priority::Normal, 0, 5), flow("fire", Priority::High, 0, 5)]);
-    (0..9).for_each(|_| setup.ledger.book(at(0), 1));
+    (0..9).for_each(|_| setup.ledger.book(at(0), None, 1));
     let cause = Cause { kind: CauseKind::Connect, sentence: String::new(), reply: None };
     setup.lanes[0].note(Event::Stopped(cause), at(0), at(0));
     setup.lanes[0].last_probe = Some("fire".into());
     assert_eq!(setup.clients(at(30)), ["fire"]);
+}
+
+/// What both flows leave of a part, on both routes, is one part: a client that has had it blocks nobody and wakes nobody.
+#[test]
+fn a_client_takes_no_more_than_its_part_and_others_go_on() {
+    let mut setup = Setup::new(
+        caps(8, 60, 8),
+        vec![
+            flow("camera", Priority::High, 0, 9),
+            flow("camera", Priority::Normal, 0, 9),
+            flow("form", Priority::Low, 0, 9),
+        ],
+    );
+    setup.shares.insert("camera".into(), 25);
+    assert_eq!(setup.clients(at(0)), ["camera", "camera", "form", "form", "form", "form", "form", "form"]);
+    let camera = "camera".into();
+    setup.ledger.book(at(0), Some(&camera), 1);
+    setup.ledger.book(at(4), Some(&camera), 1);
+    setup.flows.truncate(2);
+    let plan = setup.plan(at(9));
+    let free_at = Some(at(60).after(Duration::from_micros(1)));
+    assert_eq!((plan.claims, plan.wake), (vec![], free_at));
+    assert_eq!(plan.capped, [Capped { account: "a0".into(), client: Some(camera), free_at }]);
+    setup.shares.insert("camera".into(), 50);
+    assert_eq!(setup.clients(at(9)), ["camera", "camera"], "a greater share counts at once");
+}
+
+/// What the part leaves of a message to many is all that a claim takes of the caps.
+#[test]
+fn a_message_to_more_than_a_part_has_room_for_keeps_no_others_waiting() {
+    let mut caps = caps(8, 60, 8);
+    caps.windows[0].counted = Counted::Recipients;
+    let mut list = flow("list", Priority::High, 0, 1);
+    list.heads[0].recipients = 100;
+    let mut setup = Setup::new(caps, vec![list, flow("form", Priority::Normal, 0, 9)]);
+    setup.shares.insert("list".into(), 25);
+    assert_eq!(setup.clients(at(0)), ["list", "form", "form", "form", "form", "form", "form"]);
+}
+
+/// The caps themselves keep it waiting, and longer than its part does.
+#[test]
+fn both_the_caps_and_the_part_must_have_room() {
+    let mut setup = Setup::new(caps(4, 60, 8), vec![flow("camera", Priority::Normal, 0, 9)]);
+    setup.shares.insert("camera".into(), 25);
+    setup.ledger.book(at(0), Some(&"camera".into()), 1);
+    (0..3).for_each(|_| setup.ledger.book(at(2), None, 1));
+    let free_at = |secs| Some(at(secs).after(Duration::from_micros(1)));
+    let plan = setup.plan(at(9));
+    assert_eq!((plan.claims.len(), plan.wake), (0, free_at(60)));
+    assert_eq!(plan.capped, [Capped { account: "a0".into(), client: None, free_at: free_at(60) }]);
+    setup.ledger.forget(at(1));
+    setup.ledger.book(at(5), Some(&"camera".into()), 1);
+    assert_eq!(setup.plan(at(61)).wake, free_at(65));
+}
+
+/// A probe is no way around a share, nor does a client that has had its part keep a lane from being probed.
+#[test]
+fn a_probe_takes_the_message_of_a_client_whose_part_has_room() {
+    let mut setup =
+        Setup::new(caps(8, 60, 3), vec![flow("camera", Priority::High, 0, 5), flow("form", Priority::Normal, 0, 5)]);
+    setup.shares.insert("camera".into(), 1);
+    setup.ledger.book(at(0), Some(&"camera".into()), 1);
+    let cause = Cause { kind: CauseKind::Connect, sentence: String::new(), reply: None };
+    setup.lanes[0].note(Event::Stopped(cause), at(0), at(0));
+    setup.lanes[0].last_probe = Some("form".into());
+    assert_eq!(setup.clients(at(30)), ["form"]);
+    setup.flows.truncate(1);
+    let plan = setup.plan(at(30));
+    assert_eq!((plan.claims.len(), plan.wake), (0, Some(at(60).after(Duration::from_micros(1)))));
 }

@@ -1,5 +1,6 @@
-//! Who is let in: only listed networks, so many connections in all, and so many of one client address. As many more of an
-//! address may wait; what is beyond is told so at once, lest one client take the places of all.
+//! Who is let in: by TCP only listed networks, so many connections in all, and so many of one client address. As many more
+//! of an address may wait; what is beyond is told so at once, lest one client take the places of all. Whoever may open a
+//! Unix socket is let in: its permissions have seen to that.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -12,6 +13,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use super::listener::Settings;
 use crate::config::ListenerConfig;
+use crate::route::Origin;
 use crate::session;
 use crate::smtp::Reply;
 
@@ -32,16 +34,16 @@ const FAREWELLS: usize = 16;
 pub(super) struct Admission {
     tally: watch::Sender<Tally>,
     farewells: Semaphore,
-    rejected: DefaultKeyedRateLimiter<IpAddr>,
+    rejected: DefaultKeyedRateLimiter<Origin>,
 }
 
 #[derive(Debug, Default)]
 struct Tally {
     total: usize,
-    by_address: HashMap<IpAddr, Count>,
+    by_origin: HashMap<Origin, Count>,
 }
 
-/// Connections of one address. It is in the tally while there are any.
+/// Connections of one address, or by Unix sockets. It is in the tally while there are any.
 #[derive(Debug, Default)]
 struct Count {
     served: usize,
@@ -56,7 +58,7 @@ pub(super) struct Seat(Arc<Admission>);
 #[derive(Debug)]
 pub(super) struct Place {
     admission: Arc<Admission>,
-    address: IpAddr,
+    origin: Origin,
     kind: Kind,
 }
 
@@ -104,21 +106,19 @@ impl Admission {
         Seat(self.clone())
     }
 
-    /// Lets `address` in, at once or when another of its connections has ended.
+    /// Lets `origin` in, at once or when another of its connections has ended.
     ///
     /// # Errors
     /// The reply for it where it is a stranger, or has waited too long, or too many of it wait.
-    pub(super) async fn admit(
-        self: &Arc<Self>,
-        address: IpAddr,
-        listener: &ListenerConfig,
-    ) -> Result<Place, Rejection> {
-        if !listener.networks.iter().any(|network| network.contains(&address)) {
-            return Err(self.reject(address, session::not_admitted(address)));
+    pub(super) async fn admit(self: &Arc<Self>, origin: Origin, listener: &ListenerConfig) -> Result<Place, Rejection> {
+        if let Some(address) = origin.ip()
+            && !listener.networks.iter().any(|network| network.contains(&address))
+        {
+            return Err(self.reject(origin, session::not_admitted(address)));
         }
         let most = listener.max_connections_per_client;
-        let place = tokio::time::timeout(PATIENCE, self.place(one_client(address), most)).await.ok().flatten();
-        place.ok_or_else(|| self.reject(address, session::too_many_connections(address, most)))
+        let place = tokio::time::timeout(PATIENCE, self.place(one_client(origin), most)).await.ok().flatten();
+        place.ok_or_else(|| self.reject(origin, session::too_many_connections(origin, most)))
     }
 
     /// The right to listen to a connection that is not let in, where not too many have it.
@@ -127,15 +127,15 @@ impl Admission {
     }
 
     /// A place to be served, at once or in time; none where too many wait.
-    async fn place(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<Place> {
+    async fn place(self: &Arc<Self>, origin: Origin, most: usize) -> Option<Place> {
         let mut freed = self.tally.subscribe();
-        if let Some(place) = self.take(address, most, Kind::Served) {
+        if let Some(place) = self.take(origin, most, Kind::Served) {
             return Some(place);
         }
-        let _waiting = self.take(address, most, Kind::Waiting)?;
+        let _waiting = self.take(origin, most, Kind::Waiting)?;
         loop {
             freed.mark_unchanged();
-            if let Some(place) = self.take(address, most, Kind::Served) {
+            if let Some(place) = self.take(origin, most, Kind::Served) {
                 return Some(place);
             }
             // Cannot fail: `self` holds the sender.
@@ -143,21 +143,21 @@ impl Admission {
         }
     }
 
-    fn take(self: &Arc<Self>, address: IpAddr, most: usize, kind: Kind) -> Option<Place> {
+    fn take(self: &Arc<Self>, origin: Origin, most: usize, kind: Kind) -> Option<Place> {
         let taken = self.tally.send_if_modified(|tally| {
-            let count = tally.by_address.entry(address).or_default().of(kind);
+            let count = tally.by_origin.entry(origin).or_default().of(kind);
             let free = *count < most;
             *count += usize::from(free);
             free
         });
-        taken.then(|| Place { admission: self.clone(), address, kind })
+        taken.then(|| Place { admission: self.clone(), origin, kind })
     }
 
-    fn reject(&self, address: IpAddr, reply: Reply) -> Rejection {
+    fn reject(&self, origin: Origin, reply: Reply) -> Rejection {
         if self.rejected.len() > ADDRESSES {
             self.rejected.retain_recent();
         }
-        match self.rejected.check_key(&one_client(address)) {
+        match self.rejected.check_key(&one_client(origin)) {
             Ok(()) => Rejection::Loud(reply),
             Err(_) => Rejection::Quiet(reply),
         }
@@ -173,10 +173,10 @@ impl Drop for Seat {
 impl Drop for Place {
     fn drop(&mut self) {
         self.admission.tally.send_modify(|tally| {
-            if let Some(count) = tally.by_address.get_mut(&self.address) {
+            if let Some(count) = tally.by_origin.get_mut(&self.origin) {
                 *count.of(self.kind) -= 1;
                 if count.served + count.waiting == 0 {
-                    tally.by_address.remove(&self.address);
+                    tally.by_origin.remove(&self.origin);
                 }
             }
         });
@@ -193,10 +193,10 @@ impl Count {
 }
 
 /// A host of IPv6 has a whole /64 network of addresses (RFC 8981).
-fn one_client(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+pub(super) fn one_client(origin: Origin) -> Origin {
+    match origin {
+        Origin::Ip(IpAddr::V6(v6)) => Origin::Ip(IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64))),
+        Origin::Ip(IpAddr::V4(_)) | Origin::Local => origin,
     }
 }
 

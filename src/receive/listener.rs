@@ -177,7 +177,7 @@ async fn serve(stream: TcpStream, address: SocketAddr, seat: Seat, shared: Arc<S
     // Replies are small and waited for; where this fails, they are merely late.
     let _ = stream.set_nodelay(true);
     let admitted = tokio::select! {
-        admitted = shared.admission.admit(address.ip().to_canonical(), &settings.listener) => admitted,
+        admitted = shared.admission.admit(origin, &settings.listener) => admitted,
         _ = shutdown.requested() => Err(Rejection::Loud(session::shutting_down(&settings.listener.hostname))),
     };
     let _place = match admitted {

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use super::contract::Refusal;
 use crate::ids::MessageId;
 use crate::message::sender::SenderRefused;
+use crate::route::Origin;
 use crate::smtp::address::AddressError;
 use crate::smtp::command::{CommandError, Parameter, PathError};
 use crate::smtp::{Address, AddressPattern, EnhancedStatus, Reply};
@@ -87,12 +88,12 @@ pub fn not_admitted(address: IpAddr) -> Reply {
 }
 
 /// To a client with too many connections, instead of the banner.
-pub fn too_many_connections(address: IpAddr, most: usize) -> Reply {
+pub fn too_many_connections(origin: Origin, most: usize) -> Reply {
     status(
         421,
         (4, 7, 0),
         format_args!(
-            "{address} has {most} connections already: let it reuse them, or raise `max_connections_per_client` of this [[listener]]"
+            "{origin} has {most} connections already: let it reuse them, or raise `max_connections_per_client` of this [[listener]]"
         ),
     )
 }

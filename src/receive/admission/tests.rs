@@ -11,8 +11,8 @@ fn listener(most: usize) -> ListenerConfig {
     }
 }
 
-fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
+fn ip(text: &str) -> Origin {
+    Origin::of(text.parse().unwrap())
 }
 
 #[tokio::test]
@@ -45,7 +45,7 @@ async fn a_client_with_too_many_connections_waits_for_one_to_end() {
     tokio::task::yield_now().await;
     drop(first);
     assert!(second.await.unwrap());
-    assert_eq!(admission.tally.borrow().by_address.len(), 1);
+    assert_eq!(admission.tally.borrow().by_origin.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -66,7 +66,7 @@ async fn no_more_of_a_client_wait_than_are_served() {
     for place in waiting {
         place.await.unwrap().unwrap();
     }
-    assert!(admission.tally.borrow().by_address.is_empty());
+    assert!(admission.tally.borrow().by_origin.is_empty());
 }
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn one_host_of_ipv6_is_one_client() {
     let _one = admission.admit(ip("2001:db8::1"), &listener(2)).await.unwrap();
     let _two = admission.admit(ip("2001:db8::2"), &listener(2)).await.unwrap();
     let tally = admission.tally.borrow();
-    assert_eq!(tally.by_address.values().map(|count| count.served).collect::<Vec<_>>(), [2]);
+    assert_eq!(tally.by_origin.values().map(|count| count.served).collect::<Vec<_>>(), [2]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -100,4 +100,15 @@ async fn room_comes_with_an_end_and_with_new_settings() {
     assert!(!waiting.is_finished());
     sender.send_replace(settings(2));
     tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_comes_by_a_unix_socket_is_let_in_and_counted() {
+    let admission = Admission::new();
+    let nobody = ListenerConfig { networks: vec![], ..listener(1) };
+    let first = admission.admit(Origin::Local, &nobody).await.unwrap();
+    let refused = admission.admit(Origin::Local, &nobody).await;
+    assert!(matches!(refused, Err(Rejection::Loud(reply)) if reply.code == 421 && reply.text().contains("local")));
+    drop(first);
+    admission.admit(Origin::Local, &nobody).await.unwrap();
 }

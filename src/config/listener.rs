@@ -2,6 +2,8 @@
 //! addresses than loopback need `networks`, and networks that would make an open relay are refused.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -10,6 +12,7 @@ use toml::de::DeValue;
 use super::login::read_certificate;
 use super::problem::Report;
 use super::table::{At, Emptiness, Table, Wanted};
+use super::users::{Users, Wrong};
 use super::{Auth, ListenAddress, ListenerConfig, ServerTls, ServerTlsMode, Surroundings, value};
 use crate::route::Client;
 use crate::session::Manners;
@@ -167,9 +170,30 @@ fn auth(table: &Table<'_>, report: &mut Report<'_>, around: &Surroundings, has_t
                 report.add(line, &table.path("auth"), "\"required\" without TLS", wanted);
             }
             let plain_text = plain_text.into_iter().map(|at| at.value).collect();
-            Auth::Required { users: users.map(|at| at.value).unwrap_or_default(), plain_text }
+            let users = users.filter(|_| around.reads_secrets).map(|at| read_users(&at, report));
+            Auth::Required { users: Arc::new(users.unwrap_or_default()), plain_text }
         }
     }
+}
+
+/// The users of the file; what is wrong with it is reported, its lines with it.
+fn read_users(at: &At<PathBuf>, report: &mut Report<'_>) -> Users {
+    let (key, shown) = ("listener.users", at.value.display());
+    let mut add = |found, wanted| report.add(at.line, key, found, wanted);
+    match Users::read(&at.value) {
+        Ok(Ok(users)) => return users,
+        Ok(Err(wrong)) => {
+            let more = wrong.len().saturating_sub(SHOWN_LINES);
+            for Wrong { line, found, wanted } in wrong.into_iter().take(SHOWN_LINES) {
+                add(format!("{found} on {shown}:{line}"), wanted);
+            }
+            if more > 0 {
+                add(format!("{more} more such lines in {shown}"), "none".into());
+            }
+        }
+        Err(error) => add(error.found, error.wanted),
+    }
+    Users::default()
 }
 
 /// What keeps a listener for wide networks from being an open relay.
@@ -283,6 +307,9 @@ const PRIVATE: [&str; 9] = [
 /// 6177).
 const PUBLIC_V4: u8 = 24;
 const PUBLIC_V6: u8 = 48;
+
+/// Wrong lines of a file of users that are told.
+const SHOWN_LINES: usize = 10;
 
 #[cfg(test)]
 mod tests {

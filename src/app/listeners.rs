@@ -13,7 +13,7 @@ use super::{GRACE, tell_service_manager};
 use crate::config::{Config, ListenAddress, ListenerConfig, QueueConfig};
 use crate::intake::Intake;
 use crate::observe::Observer;
-use crate::receive::{Listener, Settings, Shutdown, Stopper};
+use crate::receive::{Commons, Listener, Settings, Shutdown, Stopper};
 use crate::time::Clock;
 use crate::tokens::Logins;
 
@@ -22,6 +22,7 @@ pub(super) struct Listeners {
     intake: Arc<Intake>,
     observer: Arc<Observer>,
     clock: Arc<dyn Clock>,
+    commons: Arc<Commons>,
     running: BTreeMap<Vec<ListenAddress>, Running>,
     tasks: JoinSet<()>,
 }
@@ -33,14 +34,16 @@ struct Running {
 
 impl Listeners {
     pub(super) fn new(intake: Arc<Intake>, observer: Arc<Observer>, clock: Arc<dyn Clock>) -> Self {
-        Self { intake, observer, clock, running: BTreeMap::new(), tasks: JoinSet::new() }
+        let commons = Commons::new(Arc::clone(&clock));
+        Self { intake, observer, clock, commons, running: BTreeMap::new(), tasks: JoinSet::new() }
     }
 
     pub(super) fn start(&mut self, config: &Config, settings: &ListenerConfig, listener: Listener) {
+        self.commons.know(&config.clients);
         let (sender, receiver) = watch::channel(settings_of(config, settings));
         let (stopper, shutdown): (Stopper, Shutdown) = Stopper::new();
         let (intake, observer, clock) = (Arc::clone(&self.intake), Arc::clone(&self.observer), Arc::clone(&self.clock));
-        self.tasks.spawn(listener.serve(receiver, intake, observer, clock, shutdown));
+        self.tasks.spawn(listener.serve(receiver, intake, observer, clock, Arc::clone(&self.commons), shutdown));
         self.running.insert(settings.addresses.clone(), Running { settings: sender, stopper });
     }
 
@@ -54,6 +57,7 @@ impl Listeners {
                 fresh.push((settings, listener));
             }
         }
+        self.commons.know(&config.clients);
         self.running.retain(|addresses, running| {
             let kept = config.listeners.iter().find(|settings| settings.addresses == *addresses);
             match kept {

@@ -12,7 +12,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::admission::{Admission, Rejection, Seat};
-use super::connection::{self, Peer};
+use super::commons::Commons;
+use super::connection::{self, Peer, Services};
+use super::passwords;
 use super::ports::{self, Holder};
 use super::shutdown::Shutdown;
 use crate::config::{ListenAddress, ListenerConfig};
@@ -20,7 +22,7 @@ use crate::intake::Intake;
 use crate::observe::Observer;
 use crate::route::client::identify;
 use crate::route::{Client, Origin};
-use crate::session::{self, AuthRule, Policy, Refused, Step, Tls};
+use crate::session::{self, Policy, Refused, Step, Tls};
 use crate::time::Clock;
 
 /// Connections that the kernel keeps for us while we do not take them.
@@ -65,6 +67,7 @@ struct Shared {
     intake: Arc<Intake>,
     observer: Arc<Observer>,
     clock: Arc<dyn Clock>,
+    commons: Arc<Commons>,
 }
 
 impl Listener {
@@ -90,9 +93,10 @@ impl Listener {
         intake: Arc<Intake>,
         observer: Arc<Observer>,
         clock: Arc<dyn Clock>,
+        commons: Arc<Commons>,
         shutdown: Shutdown,
     ) {
-        let shared = Arc::new(Shared { settings, admission: Admission::new(), intake, observer, clock });
+        let shared = Arc::new(Shared { settings, admission: Admission::new(), intake, observer, clock, commons });
         let mut sockets = JoinSet::new();
         for socket in self.sockets {
             sockets.spawn(accept(socket, shared.clone(), shutdown.clone()));
@@ -172,7 +176,7 @@ async fn serve(stream: TcpStream, address: SocketAddr, seat: Seat, shared: Arc<S
     let settings = shared.settings.borrow().clone();
     let origin = Origin::of(address.ip());
     let client = identify(origin, &settings.clients);
-    let policy = policy(&settings.listener, &client);
+    let policy = policy(&settings.listener, &client, origin);
     let peer = Peer { client, origin };
     // Replies are small and waited for; where this fails, they are merely late.
     let _ = stream.set_nodelay(true);
@@ -188,11 +192,18 @@ async fn serve(stream: TcpStream, address: SocketAddr, seat: Seat, shared: Arc<S
             return reject(stream, &peer, rejection, &shared).await;
         }
     };
-    connection::converse(stream, peer, policy, &shared.intake, &shared.observer, &*shared.clock, shutdown).await;
+    let services = Services {
+        intake: &shared.intake,
+        observer: &shared.observer,
+        clock: &*shared.clock,
+        commons: &shared.commons,
+        users: passwords::users(&settings.listener.auth),
+    };
+    connection::converse(stream, peer, policy, services, shutdown).await;
 }
 
 /// What holds for this client at this listener.
-fn policy(listener: &ListenerConfig, client: &Client) -> Policy {
+fn policy(listener: &ListenerConfig, client: &Client, origin: Origin) -> Policy {
     Policy {
         hostname: listener.hostname.clone(),
         default_domain: listener.default_domain.clone(),
@@ -205,17 +216,22 @@ fn policy(listener: &ListenerConfig, client: &Client) -> Policy {
         recipients: client.recipients.clone(),
         hidden: client.hidden.clone(),
         tls: Tls::Absent,
-        auth: AuthRule::None,
+        auth: passwords::rule(&listener.auth, origin),
         lf_end: client.lf_end,
     }
 }
 
 async fn reject(mut stream: TcpStream, peer: &Peer, rejection: Rejection, shared: &Shared) {
+    let refused = |reply| Refused { step: Step::Connect, reply, from: None, recipient: None };
     let reply = match rejection {
-        Rejection::Quiet(reply) => reply,
+        Rejection::Quiet(reply) => {
+            let refused = refused(reply);
+            shared.observer.refused_quietly(&connection::refusal(peer, &refused, None));
+            refused.reply
+        }
         Rejection::Loud(reply) => {
-            let refused = Refused { step: Step::Connect, reply, from: None, recipient: None };
-            connection::report(&shared.observer, peer, &refused);
+            let refused = refused(reply);
+            shared.observer.refused(&connection::refusal(peer, &refused, None));
             refused.reply
         }
     };

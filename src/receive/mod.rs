@@ -4,10 +4,15 @@
 //! what becomes of a message the intake's, what is logged `observe::fate`'s.
 
 mod admission;
+mod commons;
 mod connection;
+mod input;
 mod listener;
+mod passwords;
 pub mod ports;
+mod rates;
 mod shutdown;
 
+pub use commons::Commons;
 pub use listener::{BindError, Listener, Settings};
 pub use shutdown::{Shutdown, Stopper};

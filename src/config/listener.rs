@@ -62,7 +62,8 @@ fn read_one(
     let public = table.read_or(report, "public", false, value::truth);
     let tolerant = table.read_or(report, "tolerant", !public, value::truth);
     let tls = tls(table, report, around);
-    let auth = auth(table, report, around, tls.is_some());
+    let by_unix = addresses.iter().any(|at| matches!(at.value, ListenAddress::Unix(_)));
+    let auth = auth(table, report, around, tls.is_some() || by_unix);
     let hostname = table.read_or(report, "hostname", around.hostname.clone(), value::own_name);
     let networks = networks(table, report, &addresses, &Openness { public, auth: &auth, clients });
     let usual = ListenerConfig::new(addresses.into_iter().map(|at| at.value).collect(), &hostname);
@@ -122,7 +123,9 @@ fn listen_address(value: &DeValue<'_>, around: &Surroundings) -> Result<ListenAd
     match text.strip_prefix(super::INHERITED) {
         Some("") => Ok(ListenAddress::Inherited(None)),
         Some(name) if is_descriptor_name(name) => Ok(ListenAddress::Inherited(Some(name[1..].to_owned()))),
-        _ => value::socket_address(value).map(ListenAddress::Tcp),
+        _ => value::socket_address(value).map(ListenAddress::Tcp).map_err(|wanted| {
+            format!("{wanted}; or \"unix:/path\", \"systemd\" or \"systemd:NAME\" for a socket that is handed over")
+        }),
     }
 }
 
@@ -134,15 +137,17 @@ fn is_descriptor_name(text: &str) -> bool {
 
 fn tls(table: &Table<'_>, report: &mut Report<'_>, around: &Surroundings) -> Option<ServerTls> {
     let table = table.table(report, "tls", ("listener.tls", TLS_KEYS), "a table [listener.tls]")?;
-    table.require(report, "certificate", "a PEM file with the certificate and those between it and its root");
-    table.require(report, "key", "its key in PEM, such as { file = \"relay.key\" }");
+    if !table.has("key") {
+        table.require(report, "certificate", "a PEM file with the certificate and those between it and its root");
+    }
     let modes = [("starttls", ServerTlsMode::StartTls), ("implicit", ServerTlsMode::Implicit)];
     let mode = table.read_or(report, "mode", ServerTlsMode::StartTls, |v| value::word(v, &modes));
     let identity = read_certificate(&table, report, around, ("listener.tls.certificate", "listener.tls.key"))?;
     Some(ServerTls { identity, mode })
 }
 
-fn auth(table: &Table<'_>, report: &mut Report<'_>, around: &Surroundings, has_tls: bool) -> Auth {
+/// Who has to log in; `safely` where that can be done without showing the password to a network.
+fn auth(table: &Table<'_>, report: &mut Report<'_>, around: &Surroundings, safely: bool) -> Auth {
     #[derive(Clone, Copy, PartialEq, Eq)]
     enum Word {
         None,
@@ -164,7 +169,7 @@ fn auth(table: &Table<'_>, report: &mut Report<'_>, around: &Surroundings, has_t
         Word::AcceptAny => Auth::AcceptAny,
         Word::Required => {
             table.require(report, "users", "the file with the users: `mailsluice user` writes its lines");
-            if !has_tls && !table.has("auth_without_tls") {
+            if !safely && !table.has("auth_without_tls") {
                 let line = table.line_of(report, "auth");
                 let wanted = "[listener.tls], or the networks in `auth_without_tls`: otherwise nobody could log in";
                 report.add(line, &table.path("auth"), "\"required\" without TLS", wanted);

@@ -209,3 +209,147 @@ const MAX_PASSES: u64 = 16;
 const MIN_HASH_OCTETS: usize = 16;
 const MAX_USERS: usize = 10_000;
 const MAX_OCTETS: u64 = 4 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::config::Config;
+
+    /// What the reference implementation makes of the password `password` and the salt `somesalt`, by its
+    /// own tests: <https://github.com/P-H-C/phc-winner-argon2/blob/master/src/test.c>.
+    const REFERENCE: [&str; 3] = [
+        "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
+        "$argon2i$v=16$m=256,t=2,p=2$c29tZXNhbHQ$tsEVYKap1h6scGt5ovl9aLRGOqOth+AMB+KwHpDFZPs",
+        "$argon2i$v=19$m=256,t=2,p=1$c29tZXNhbHQ$iekCn0Y3spW+sCcFanM2xBT63UP2sghkUoHLIUpWRS8",
+    ];
+
+    fn users(lines: &[String]) -> Users {
+        Users::parse(&lines.join("\n")).unwrap_or_else(|wrong| panic!("{wrong:?}"))
+    }
+
+    fn wrong(text: &str) -> Vec<String> {
+        let told = |wrong: Wrong| format!("{}: found {}, wanted {}", wrong.line, wrong.found, wrong.wanted);
+        Users::parse(text).map_or_else(|wrong| wrong.into_iter().map(told).collect(), |_| vec![])
+    }
+
+    #[test]
+    fn a_user_has_its_own_password_and_no_other() {
+        let line = |name: &str, password: &str| line(name, &password.into(), &[7; SALT_OCTETS]).unwrap();
+        let users = users(&[line("scanner", "one"), "# shops".into(), String::new(), line("shop@example.com", "two")]);
+        assert_eq!(users.count(), 2);
+        for (name, password, right) in [
+            ("scanner", "one", true),
+            ("scanner", "two", false),
+            ("scanner", "", false),
+            ("shop@example.com", "two", true),
+            ("Scanner", "one", false),
+            ("nobody", "one", false),
+            ("nobody", "two", false),
+            ("", "", false),
+        ] {
+            assert_eq!(users.have(name, &password.into()), right, "{name} {password}");
+        }
+        assert!(!Users::default().have("scanner", &"one".into()));
+    }
+
+    #[test]
+    fn hashes_of_other_programs_are_understood() {
+        for hash in REFERENCE {
+            let users = users(&[format!("scanner:{hash}")]);
+            assert!(users.have("scanner", &"password".into()), "{hash}");
+            assert!(!users.have("scanner", &"Password".into()), "{hash}");
+        }
+    }
+
+    #[test]
+    fn a_user_that_is_not_there_costs_what_the_dearest_one_does() {
+        let users = users(&[format!("cheap:{}", REFERENCE[1]), format!("dear:{}", REFERENCE[0])]);
+        assert_eq!(users.dearest.as_deref(), Some("dear"));
+        assert!(!users.have("nobody", &"password".into()), "not even with that one's password");
+        assert_eq!(users.memory_kib(), 65_536);
+    }
+
+    #[test]
+    fn every_wrong_line_is_told_and_no_hash() {
+        let [good, ..] = REFERENCE;
+        let dear = |m: u32, t: u32| good.replace("m=65536,t=2", &format!("m={m},t={t}"));
+        let text = [
+            "# comment".to_owned(),
+            "scanner".to_owned(),
+            format!("a:{good}"),
+            format!("a:{good}"),
+            "b:hunter2".to_owned(),
+            "c:$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW".to_owned(),
+            "d:$pbkdf2-sha256$i=1000$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc".to_owned(),
+            format!("e:{}", dear(65_537, 2)),
+            format!("f:{}", dear(65_536, 17)),
+            format!("g:{}", dear(4_294_967_295, 4_294_967_295)),
+            "h:$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ".to_owned(),
+            format!(" i:{good}"),
+            format!(":{good}"),
+            format!("j:{}", good.replace("v=19", "v=18")),
+        ];
+        let told = wrong(&text.join("\n"));
+        let lines: Vec<&str> = told.iter().filter_map(|told| told.split(':').next()).collect();
+        assert_eq!(lines, ["2", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14"], "{told:#?}");
+        assert!(told[0].contains("found no colon") && told[1].contains("user a, whom line 3 has too"), "{told:#?}");
+        assert!(told[4].contains("another kind for user d") && told[5].contains("costs too much"), "{told:#?}");
+        assert!(told[5].contains("m=65536 and t=16 at most: `mailsluice user`"), "{told:#?}");
+        assert!(told.iter().all(|told| !told.contains("hunter2") && !told.contains("CTFhF")), "{told:#?}");
+    }
+
+    #[test]
+    fn what_holds_the_users_does_not_show_them() {
+        let shown = format!("{:?}", users(&[format!("scanner:{}", REFERENCE[0])]));
+        assert_eq!(shown, "Users(1)");
+    }
+
+    #[test]
+    fn a_line_is_replaced_added_and_removed_and_the_rest_stays() {
+        let text = "# shops\nshop:$a\n\nscanner:$b\n";
+        assert_eq!(edited(text, "shop", Some("shop:$c")).unwrap(), "# shops\nshop:$c\n\nscanner:$b\n");
+        assert_eq!(edited(text, "door", Some("door:$c")).unwrap(), format!("{text}door:$c\n"));
+        assert_eq!(edited(text, "shop", None).unwrap(), "# shops\n\nscanner:$b\n");
+        assert_eq!(edited(text, "Shop", None), None);
+        assert_eq!(edited("", "shop", Some("shop:$c")).unwrap(), "shop:$c\n");
+    }
+
+    #[test]
+    fn the_file_is_as_a_secret_is_and_its_lines_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let [config, path] = ["config.toml", "users"].map(|name| folder.path().join(name));
+        let text = "[[listener]]\naddress = \"127.0.0.1:0\"\nauth = \"required\"\nusers = \"users\"\n\
+                    auth_without_tls = \"127.0.0.0/8\"\n[[account]]\nname = \"x\"\nprovider = \"directory\"\npath = \"out\"\n";
+        fs::write(&config, text).unwrap();
+        let told = || Config::load(&config).map_or_else(|errors| errors.to_string(), |_| String::new());
+        let shown = path.display();
+        assert!(told().contains(&format!("config.toml:4: listener.users: found no file {shown}, wanted a file that")));
+        fs::write(&path, format!("scanner:{}\nx\n", REFERENCE[0])).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o602)).unwrap();
+        assert!(told().contains("with mode 0602, open to everyone"), "{}", told());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(
+            told().contains(&format!("listener.users: found no colon on {shown}:2, wanted name:$argon2id$")),
+            "{}",
+            told()
+        );
+        fs::write(&path, "x\n".repeat(1000)).unwrap();
+        assert!(told().contains("found 990 more such lines in") && told().lines().count() == 11, "{}", told());
+        fs::write(&path, format!("scanner:{}\n", REFERENCE[0])).unwrap();
+        assert_eq!(told(), "");
+        fs::remove_file(&path).unwrap();
+        assert!(Config::load_without_secrets(&config).is_ok(), "who logs in nowhere needs no users");
+    }
+
+    #[test]
+    fn the_lines_that_are_made_are_what_owasp_names() {
+        let line = line("scanner", &"hunter2".into(), &[7; SALT_OCTETS]).unwrap();
+        assert!(line.starts_with("scanner:$argon2id$v=19$m=19456,t=2,p=1$"), "{line}");
+        for name in ["", "a:b", "a\nb", " a", "#a", &"a".repeat(256)] {
+            assert!(super::line(name, &"hunter2".into(), &[7; SALT_OCTETS]).is_err(), "{name:?}");
+        }
+    }
+}

@@ -7,6 +7,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 
 use super::shutdown::Shutdown;
+use super::stream::Stream;
+use super::tls::HandshakeFailed;
 use crate::ids::MessageId;
 use crate::intake::{Intake, Submission, Trace};
 use crate::observe::{Observer, fate};
@@ -36,14 +38,14 @@ pub(super) struct Peer {
 
 /// Speaks with a client until either side ends it. Of a message that did not come whole nothing remains.
 pub(super) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: S,
+    stream: Stream<S>,
     peer: Peer,
     policy: Policy,
     intake: &Intake,
     observer: &Observer,
     clock: &dyn Clock,
     shutdown: Shutdown,
-) {
+) -> Ended {
     let hostname = policy.hostname.clone();
     let (session, banner) = Session::new(policy, clock.now());
     let mut connection = Connection {
@@ -59,8 +61,9 @@ pub(super) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
         flow: Flow::On,
     };
     // A client that is gone is no news: after its 250 it may go as it likes, and before that it knows.
-    let _ = connection.run(banner, shutdown).await;
+    let ended = connection.run(banner, shutdown).await.unwrap_or(Ended::Usual);
     connection.abandon().await;
+    ended
 }
 
 /// Says one thing to a client that is not let in, and closes.
@@ -83,7 +86,7 @@ pub(super) fn report(observer: &Observer, peer: &Peer, refused: &Refused) {
 }
 
 struct Connection<'a, S> {
-    stream: S,
+    stream: Stream<S>,
     session: Session,
     hostname: String,
     peer: Peer,
@@ -101,24 +104,45 @@ struct Connection<'a, S> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flow {
     On,
+    /// When what is to be sent is sent, TLS begins.
+    Securing,
     Closing,
 }
 
+/// How a conversation ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// By either side. What there was to tell has been told.
+    Usual,
+    /// At the TLS handshake.
+    WithoutTls(HandshakeFailed),
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
-    async fn run(&mut self, banner: Vec<Action>, mut shutdown: Shutdown) -> io::Result<()> {
+    async fn run(&mut self, banner: Vec<Action>, mut shutdown: Shutdown) -> io::Result<Ended> {
         let mut input = vec![0; INPUT_OCTETS];
         let mut end = None;
         self.perform(banner).await?;
         loop {
             self.flush().await?;
-            if self.flow == Flow::Closing {
-                part(&mut self.stream).await;
-                return Ok(());
+            match self.flow {
+                Flow::On => {}
+                Flow::Securing => {
+                    tokio::select! {
+                        secured = self.secure() => if let Some(failed) = secured? { return Ok(failed) },
+                        _ = shutdown.requested(), if end.is_none() => return Ok(Ended::Usual),
+                    }
+                    continue;
+                }
+                Flow::Closing => {
+                    part(&mut self.stream).await;
+                    return Ok(Ended::Usual);
+                }
             }
             let wake = self.session.deadline().into_iter().chain(end).min().unwrap_or(Timestamp::FAR_FUTURE);
             let actions = tokio::select! {
                 read = self.stream.read(&mut input) => match read? {
-                    0 => return Ok(()),
+                    0 => return Ok(Ended::Usual),
                     read => {
                         self.feed(&input[..read]).await?;
                         continue;
@@ -137,11 +161,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         }
     }
 
+    /// Shakes hands, and tells the session.
+    async fn secure(&mut self) -> io::Result<Option<Ended>> {
+        if let Err(failed) = self.stream.secure().await {
+            part(&mut self.stream).await;
+            return Ok(Some(Ended::WithoutTls(failed)));
+        }
+        self.flow = Flow::On;
+        let actions = self.session.secured(self.clock.now());
+        self.perform(actions).await?;
+        Ok(None)
+    }
+
     async fn feed(&mut self, input: &[u8]) -> io::Result<()> {
         for piece in input.chunks(PIECE_OCTETS) {
             let actions = self.session.handle(piece, self.clock.now());
             self.perform(actions).await?;
-            if self.flow == Flow::Closing {
+            // What comes behind a goodbye is for nobody, and what comes behind STARTTLS may be an attacker's (CVE-2011-0411).
+            if self.flow != Flow::On {
                 break;
             }
             if self.output.len() >= OUTPUT_OCTETS {
@@ -158,7 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                 Action::Send(bytes) => self.output.extend_from_slice(&bytes),
                 Action::Report(Event::Refused(refused)) => report(self.observer, &self.peer, &refused),
                 Action::Report(Event::Quirk(_) | Event::Unterminated { .. } | Event::Probe) => {}
-                Action::StartTls => self.flow = Flow::Closing,
+                Action::StartTls => self.flow = Flow::Securing,
                 Action::Abandon => self.abandon().await,
                 Action::Close => self.flow = Flow::Closing,
                 Action::Ask(question) => {
@@ -219,7 +256,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
 
 /// Closes our side, then reads what is still coming: a socket closed over unread input is reset, and takes the last reply
 /// with it.
-async fn part<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
+pub(super) async fn part<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
     let _ = timeout(LINGER, async {
         stream.shutdown().await?;
         let mut rest = [0; 1024];
@@ -316,6 +353,7 @@ mod tests {
             let peer = Peer { client, origin: Origin::Ip([10, 0, 0, 5].into()) };
             let policy = Policy { max_message_size: 1 << 22, max_recipients: 10, ..Policy::new("relay.example") };
             let task = tokio::spawn(async move {
+                let server = Stream::plain(server, None, policy.timeout);
                 converse(server, peer, policy, &intake, &Observer::default(), clock.as_ref(), shutdown).await;
             });
             let mut client = Self { stream, kept, stopper, task };

@@ -4,10 +4,18 @@
 //! what becomes of a message the intake's, what is logged `observe::fate`'s.
 
 mod admission;
+mod bind;
 mod connection;
+mod inherited;
 mod listener;
 pub mod ports;
 mod shutdown;
+mod stream;
+mod tls;
+pub mod unix;
 
-pub use listener::{BindError, Listener, Settings};
+pub use bind::BindError;
+pub use inherited::Inherited;
+pub use listener::{Listener, Settings};
 pub use shutdown::{Shutdown, Stopper};
+pub use tls::CertificateError;

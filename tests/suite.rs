@@ -12,6 +12,8 @@ mod crash;
 mod dialogues;
 mod doctor;
 mod history;
+mod listeners;
+mod listeners_tls;
 mod memory;
 mod oauth;
 mod pacing;

@@ -9,11 +9,12 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use toml::de::DeValue;
 
+use super::identity::IdentityError;
 use super::login::read_certificate;
 use super::problem::Report;
 use super::table::{At, Emptiness, Table, Wanted};
 use super::users::{Users, Wrong};
-use super::{Auth, ListenAddress, ListenerConfig, ServerTls, ServerTlsMode, Surroundings, value};
+use super::{Auth, ListenAddress, ListenerConfig, OwnCertificate, ServerTls, ServerTlsMode, Surroundings, value};
 use crate::route::Client;
 use crate::session::Manners;
 use crate::smtp::AddressPattern;
@@ -143,7 +144,30 @@ fn tls(table: &Table<'_>, report: &mut Report<'_>, around: &Surroundings) -> Opt
     let modes = [("starttls", ServerTlsMode::StartTls), ("implicit", ServerTlsMode::Implicit)];
     let mode = table.read_or(report, "mode", ServerTlsMode::StartTls, |v| value::word(v, &modes));
     let identity = read_certificate(&table, report, around, ("listener.tls.certificate", "listener.tls.key"))?;
+    if around.reads_secrets {
+        let line = table.line_of(report, "key");
+        check_identity(&identity, report, around, line);
+    }
     Some(ServerTls { identity, mode })
+}
+
+/// Reports what TLS would not take, as far as reading the two files has not told it.
+fn check_identity(identity: &OwnCertificate, report: &mut Report<'_>, around: &Surroundings, line: usize) {
+    let certificate = identity.certificate.display();
+    let (found, wanted) = match identity.read_with(around.variable) {
+        Ok(_) | Err(IdentityError::Certificate(_) | IdentityError::Secret(_)) => return,
+        Err(IdentityError::NoKey) => (format!("no private key in {}", identity.key), NO_KEY.into()),
+        Err(IdentityError::OtherKey) => (
+            format!("in {} a key that does not belong to the certificate in {certificate}", identity.key),
+            "the key that the certificate was requested with; the certificate itself must come first in its file"
+                .to_owned(),
+        ),
+        Err(IdentityError::Unusable(why)) => (
+            format!("a certificate in {certificate} and a key in {} that TLS cannot use: {why}", identity.key),
+            "an RSA, ECDSA (P-256, P-384) or Ed25519 key, and its certificate".into(),
+        ),
+    };
+    report.add(line, "listener.tls.key", found, wanted);
 }
 
 /// Who has to log in; `safely` where that can be done without showing the password to a network.
@@ -296,6 +320,7 @@ fn collide_tcp(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() == other.port() && one.port() != 0 && one.is_ipv4() == other.is_ipv4() && same
 }
 
+const NO_KEY: &str = "a private key in PEM, without a pass phrase (PKCS #8, PKCS #1 or SEC 1)";
 /// Addresses that are not routed on the Internet: RFC 1918, RFC 6598, RFC 3927, RFC 4193, RFC 4291 §2.5.6.
 const PRIVATE: [&str; 9] = [
     "127.0.0.0/8",

@@ -37,6 +37,7 @@ pub mod certificate;
 mod client;
 mod file;
 mod headers;
+pub mod identity;
 mod listener;
 mod login;
 mod oauth;

@@ -77,10 +77,17 @@ impl Secret {
 impl fmt::Debug for Secret {
     /// Says where, never what.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({self})")
+    }
+}
+
+impl fmt::Display for Secret {
+    /// Says where, never what.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) => write!(f, "Secret(file {})", path.display()),
-            Self::Env(name) => write!(f, "Secret(environment variable {name})"),
-            Self::Credential(name) => write!(f, "Secret(credential {name})"),
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Env(name) => write!(f, "environment variable {name}"),
+            Self::Credential(name) => write!(f, "credential {name}"),
         }
     }
 }

@@ -12,6 +12,8 @@ use super::input::Input;
 use super::passwords;
 use super::rates::Notice;
 use super::shutdown::Shutdown;
+use super::stream::Stream;
+use super::tls::HandshakeFailed;
 use crate::config::users::Users;
 use crate::ids::MessageId;
 use crate::intake::{Intake, Submission, Trace};
@@ -50,12 +52,12 @@ pub(super) struct Services<'a> {
 
 /// Speaks with a client until either side ends it. Of a message that did not come whole nothing remains.
 pub(super) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: S,
+    stream: Stream<S>,
     peer: Peer,
     policy: Policy,
     services: Services<'_>,
     shutdown: Shutdown,
-) {
+) -> Ended {
     let hostname = policy.hostname.clone();
     let (session, banner) = Session::new(policy, services.clock.now());
     let mut connection = Connection {
@@ -73,7 +75,7 @@ pub(super) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
         paused: Duration::ZERO,
         username: None,
     };
-    connection.serve(banner).await;
+    connection.serve(banner).await
 }
 
 /// Says one thing to a client that is not let in, and closes.
@@ -97,7 +99,7 @@ pub(super) fn refusal<'a>(peer: &'a Peer, refused: &'a Refused, user: Option<&'a
 }
 
 struct Connection<'a, S> {
-    stream: S,
+    stream: Stream<S>,
     session: Session,
     hostname: String,
     peer: Peer,
@@ -120,7 +122,18 @@ struct Connection<'a, S> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flow {
     On,
+    /// When what is to be sent is sent, TLS begins.
+    Securing,
     Closing,
+}
+
+/// How a conversation ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// By either side. What there was to tell has been told.
+    Usual,
+    /// At the TLS handshake.
+    WithoutTls(HandshakeFailed),
 }
 
 /// Whether the client has had its turn, by which its rate goes.
@@ -132,27 +145,43 @@ enum Turn {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
-    async fn serve(&mut self, banner: Vec<Action>) {
-        if self.run(banner).await.is_err() {
-            // After its 250 a client may go as it likes, and before that it knows.
-            let told = self.session.hung_up();
-            let _ = self.perform(told).await;
-        }
+    async fn serve(&mut self, banner: Vec<Action>) -> Ended {
+        let ended = match self.run(banner).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                // After its 250 a client may go as it likes, and before that it knows.
+                let told = self.session.hung_up();
+                let _ = self.perform(told).await;
+                Ended::Usual
+            }
+        };
         self.abandon().await;
+        ended
     }
 
     /// Returns when the session has ended.
     ///
     /// # Errors
     /// Where the client is gone before that.
-    async fn run(&mut self, banner: Vec<Action>) -> io::Result<()> {
+    async fn run(&mut self, banner: Vec<Action>) -> io::Result<Ended> {
         let mut end = None;
         self.perform(banner).await?;
         loop {
             self.flush().await?;
-            if self.flow == Flow::Closing {
-                part(&mut self.stream).await;
-                return Ok(());
+            match self.flow {
+                Flow::On => {}
+                Flow::Securing => {
+                    let mut shutdown = self.shutdown.clone();
+                    tokio::select! {
+                        secured = self.secure() => if let Some(failed) = secured? { return Ok(failed) },
+                        _ = shutdown.requested(), if end.is_none() => return Ok(Ended::Usual),
+                    }
+                    continue;
+                }
+                Flow::Closing => {
+                    part(&mut self.stream).await;
+                    return Ok(Ended::Usual);
+                }
             }
             if std::mem::replace(&mut self.turn, Turn::Goes) == Turn::Over {
                 self.pause().await?;
@@ -180,6 +209,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
             };
             self.perform(actions).await?;
         }
+    }
+
+    /// Shakes hands, and tells the session.
+    async fn secure(&mut self) -> io::Result<Option<Ended>> {
+        if let Err(failed) = self.stream.secure().await {
+            part(&mut self.stream).await;
+            return Ok(Some(Ended::WithoutTls(failed)));
+        }
+        self.flow = Flow::On;
+        let now = self.now();
+        let actions = self.session.secured(now);
+        self.perform(actions).await?;
+        Ok(None)
     }
 
     /// Gives the session what was read, until the client has had its turn.
@@ -235,8 +277,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                 Action::Send(bytes) => self.output.extend_from_slice(&bytes),
                 Action::Report(event) => self.report(&event),
                 Action::StartTls => {
+                    // What comes behind it may be an attacker's (CVE-2011-0411).
                     self.input.clear();
-                    self.flow = Flow::Closing;
+                    self.flow = Flow::Securing;
                 }
                 Action::Abandon => self.abandon().await,
                 Action::Close => self.flow = Flow::Closing,
@@ -325,7 +368,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
 
 /// Closes our side, then reads what is still coming: a socket closed over unread input is reset, and takes the last reply
 /// with it.
-async fn part<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
+pub(super) async fn part<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
     let _ = timeout(LINGER, async {
         stream.shutdown().await?;
         let mut rest = [0; 1024];

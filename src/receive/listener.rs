@@ -1,32 +1,32 @@
 //! Listens, and starts a task for each connection that is let in.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::admission::{Admission, Rejection, Seat};
+use super::bind::{self, BindError, Bound};
 use super::commons::Commons;
-use super::connection::{self, Peer, Services};
+use super::connection::{self, Ended, Peer, Services};
+use super::inherited::Inherited;
 use super::passwords;
-use super::ports::{self, Holder};
 use super::shutdown::Shutdown;
-use crate::config::{ListenAddress, ListenerConfig};
+use super::stream::{HANDSHAKE_LIMIT, Socket, Stream};
+use super::tls::{Acceptor, CertificateError, HandshakeFailed};
+use crate::config::{ListenAddress, ListenerConfig, ServerTlsMode};
 use crate::intake::Intake;
 use crate::observe::Observer;
 use crate::route::client::identify;
 use crate::route::{Client, Origin};
 use crate::session::{self, Policy, Refused, Step, Tls};
+use crate::smtp::Reply;
 use crate::time::Clock;
 
-/// Connections that the kernel keeps for us while we do not take them.
-const BACKLOG: i32 = 1024;
 /// How long accepting rests after an error; the usual one is that files have run out, and that passes.
 const REST: Duration = Duration::from_millis(200);
 
@@ -40,24 +40,25 @@ pub struct Settings {
     pub listener: ListenerConfig,
     /// All clients.
     pub clients: Vec<Client>,
+    /// What it shows of itself where clients want TLS, as its files were when they were read.
+    tls: Option<Acceptor>,
+}
+
+impl Settings {
+    /// Reads what the listener's table names: certificate and key. Blocking, brief.
+    ///
+    /// # Errors
+    /// Where they cannot be used.
+    pub fn read(listener: ListenerConfig, clients: Vec<Client>) -> Result<Self, CertificateError> {
+        let tls = listener.tls.as_ref().map(Acceptor::read).transpose()?;
+        Ok(Self { listener, clients, tls })
+    }
 }
 
 /// A listener whose addresses are bound; connections to it wait until it serves.
 #[derive(Debug)]
 pub struct Listener {
-    sockets: Vec<TcpListener>,
-}
-
-/// An address cannot be listened on.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {}", reason(.source, .holder.as_ref()))]
-pub struct BindError {
-    /// Which.
-    pub address: SocketAddr,
-    /// What the system said.
-    pub source: io::Error,
-    /// Who has it, where somebody else has.
-    pub holder: Option<Holder>,
+    sockets: Vec<Bound>,
 }
 
 /// What the tasks of a listener share.
@@ -71,19 +72,23 @@ struct Shared {
 }
 
 impl Listener {
-    /// Binds all addresses, in a tokio runtime. Port 0 takes any free one.
+    /// Binds all addresses, in a tokio runtime. Port 0 takes any free one; the files of Unix sockets get the permissions
+    /// `mode`. A socket that was handed over is served beside whoever else has a copy of it.
     ///
     /// # Errors
     /// The first address that cannot be had; then none is bound.
-    pub fn bind(addresses: &[ListenAddress]) -> Result<Self, BindError> {
-        let tcp = addresses.iter().filter_map(ListenAddress::tcp);
-        let bound = |address: SocketAddr| bind(address).map_err(|source| failed(address, source));
-        Ok(Self { sockets: tcp.map(bound).collect::<Result<_, _>>()? })
+    pub fn bind(addresses: &[ListenAddress], mode: u32, inherited: &Inherited) -> Result<Self, BindError> {
+        Ok(Self { sockets: bind::bind(addresses, mode, inherited)? })
     }
 
-    /// The addresses, with the ports that were taken.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect()
+    /// Where it listens, with the ports that were taken; sockets that were handed over by their own addresses.
+    pub fn addresses(&self) -> Vec<ListenAddress> {
+        self.sockets.iter().map(Bound::address).collect()
+    }
+
+    /// The TCP addresses among them.
+    pub fn tcp_addresses(&self) -> Vec<SocketAddr> {
+        self.addresses().iter().filter_map(ListenAddress::tcp).collect()
     }
 
     /// Serves clients until the sign to stop; returns when the last session has ended.
@@ -105,38 +110,7 @@ impl Listener {
     }
 }
 
-/// IPv6 sockets take IPv6 alone, so that `[::]:25` and `0.0.0.0:25` can stand beside each other.
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket.into())
-}
-
-fn failed(address: SocketAddr, source: io::Error) -> BindError {
-    let holder = if source.kind() == io::ErrorKind::AddrInUse { ports::holder(address) } else { None };
-    BindError { address, source, holder }
-}
-
-fn reason(error: &io::Error, holder: Option<&Holder>) -> String {
-    let advice = match (error.kind(), holder) {
-        (io::ErrorKind::AddrInUse, Some(holder)) => return format!("it is taken by {holder}: {}", holder.advice()),
-        (io::ErrorKind::AddrInUse, None) => "another program has this port: `sudo ss -ltnp` shows which",
-        (io::ErrorKind::PermissionDenied, _) => "ports below 1024 need root or CAP_NET_BIND_SERVICE",
-        (io::ErrorKind::AddrNotAvailable, _) => {
-            "this machine does not have the address: `ip address` shows those it has"
-        }
-        _ => "correct `address` of this [[listener]]",
-    };
-    format!("{error}; {advice}")
-}
-
-async fn accept(socket: TcpListener, shared: Arc<Shared>, mut shutdown: Shutdown) {
+async fn accept(socket: Bound, shared: Arc<Shared>, mut shutdown: Shutdown) {
     let mut settings = shared.settings.clone();
     let mut connections = JoinSet::new();
     // Only the first of several errors in a row is logged.
@@ -151,16 +125,14 @@ async fn accept(socket: TcpListener, shared: Arc<Shared>, mut shutdown: Shutdown
             Some(_) = connections.join_next() => continue,
         };
         match accepted {
-            Ok((stream, address)) => {
+            Ok((stream, origin)) => {
                 failing = false;
                 let seat = shared.admission.sit();
-                connections.spawn(serve(stream, address, seat, shared.clone(), shutdown.clone()));
+                connections.spawn(serve(stream, origin, seat, shared.clone(), shutdown.clone()));
             }
             Err(error) => {
-                if let Ok(address) = socket.local_addr()
-                    && !std::mem::replace(&mut failing, true)
-                {
-                    shared.observer.cannot_accept(address, &error);
+                if !std::mem::replace(&mut failing, true) {
+                    shared.observer.cannot_accept(&socket.address(), &error);
                 }
                 tokio::time::sleep(REST).await;
             }
@@ -172,14 +144,11 @@ async fn accept(socket: TcpListener, shared: Arc<Shared>, mut shutdown: Shutdown
     let _ = tokio::time::timeout(grace.saturating_add(PARTING), ended).await;
 }
 
-async fn serve(stream: TcpStream, address: SocketAddr, seat: Seat, shared: Arc<Shared>, mut shutdown: Shutdown) {
+async fn serve(socket: Socket, origin: Origin, seat: Seat, shared: Arc<Shared>, mut shutdown: Shutdown) {
     let settings = shared.settings.borrow().clone();
-    let origin = Origin::of(address.ip());
     let client = identify(origin, &settings.clients);
     let policy = policy(&settings.listener, &client, origin);
     let peer = Peer { client, origin };
-    // Replies are small and waited for; where this fails, they are merely late.
-    let _ = stream.set_nodelay(true);
     let admitted = tokio::select! {
         admitted = shared.admission.admit(origin, &settings.listener) => admitted,
         _ = shutdown.requested() => Err(Rejection::Loud(session::shutting_down(&settings.listener.hostname))),
@@ -189,17 +158,53 @@ async fn serve(stream: TcpStream, address: SocketAddr, seat: Seat, shared: Arc<S
         Err(rejection) => {
             // Who is not let in must not keep others out.
             drop(seat);
-            return reject(stream, &peer, rejection, &shared).await;
+            return reject(socket, &peer, rejection, &settings, &shared).await;
         }
     };
-    let services = Services {
-        intake: &shared.intake,
-        observer: &shared.observer,
-        clock: &*shared.clock,
-        commons: &shared.commons,
-        users: passwords::users(&settings.listener.auth),
+    let stream = tokio::select! {
+        opened = open(socket, &settings, policy.timeout) => opened,
+        _ = shutdown.requested() => return,
     };
-    connection::converse(stream, peer, policy, services, shutdown).await;
+    let ended = match stream {
+        Ok(stream) => {
+            let services = Services {
+                intake: &shared.intake,
+                observer: &shared.observer,
+                clock: &*shared.clock,
+                commons: &shared.commons,
+                users: passwords::users(&settings.listener.auth),
+            };
+            connection::converse(stream, peer.clone(), policy, services, shutdown).await
+        }
+        Err(ended) => {
+            if ended == Ended::Usual {
+                shared.observer.probe(&peer.client.name, origin);
+            }
+            ended
+        }
+    };
+    if let Ended::WithoutTls(failed) = ended {
+        let _ = tell(shared.admission.reject(origin, failed.reply()), Step::StartTls, &peer, &shared.observer);
+    }
+}
+
+/// Begins TLS where the listener begins with it. Who says nothing at all and goes has tried the port, and no mail is lost.
+async fn open(socket: Socket, settings: &Settings, step: Duration) -> Result<Stream<Socket>, Ended> {
+    let at_once = settings.tls.as_ref().is_some_and(|tls| tls.mode() == ServerTlsMode::Implicit);
+    if at_once {
+        let limit = step.min(HANDSHAKE_LIMIT);
+        match timeout(limit, socket.speaks()).await {
+            Ok(true) => {}
+            Ok(false) => return Err(Ended::Usual),
+            Err(_) => return Err(Ended::WithoutTls(HandshakeFailed::silent(limit))),
+        }
+    }
+    let mut stream = Stream::plain(socket, settings.tls.clone(), step);
+    if at_once && let Err(failed) = stream.secure().await {
+        connection::part(&mut stream).await;
+        return Err(Ended::WithoutTls(failed));
+    }
+    Ok(stream)
 }
 
 /// What holds for this client at this listener.
@@ -215,29 +220,41 @@ fn policy(listener: &ListenerConfig, client: &Client, origin: Origin) -> Policy 
         senders: client.senders.clone(),
         recipients: client.recipients.clone(),
         hidden: client.hidden.clone(),
-        tls: Tls::Absent,
+        tls: match listener.tls.as_ref().map(|tls| tls.mode) {
+            None => Tls::Absent,
+            Some(ServerTlsMode::StartTls) => Tls::Offered,
+            Some(ServerTlsMode::Implicit) => Tls::Active,
+        },
         auth: passwords::rule(&listener.auth, origin),
         lf_end: client.lf_end,
     }
 }
 
-async fn reject(mut stream: TcpStream, peer: &Peer, rejection: Rejection, shared: &Shared) {
-    let refused = |reply| Refused { step: Step::Connect, reply, from: None, recipient: None };
-    let reply = match rejection {
-        Rejection::Quiet(reply) => {
-            let refused = refused(reply);
-            shared.observer.refused_quietly(&connection::refusal(peer, &refused, None));
-            refused.reply
-        }
-        Rejection::Loud(reply) => {
-            let refused = refused(reply);
-            shared.observer.refused(&connection::refusal(peer, &refused, None));
-            refused.reply
-        }
-    };
-    match shared.admission.farewell() {
-        Some(_farewell) => connection::turn_away(stream, &reply).await,
-        // The buffer of a new socket is empty, so this does not wait for the client.
-        None => drop(stream.write(&reply.to_bytes()).await),
+async fn reject(mut socket: Socket, peer: &Peer, rejection: Rejection, settings: &Settings, shared: &Shared) {
+    let reply = tell(rejection, Step::Connect, peer, &shared.observer);
+    if settings.tls.as_ref().is_some_and(|tls| tls.mode() == ServerTlsMode::Implicit) {
+        // It would take plain text for a fault of ours, and a handshake is work that strangers could ask for.
+        return;
     }
+    match shared.admission.farewell() {
+        Some(_farewell) => connection::turn_away(socket, &reply).await,
+        // The buffer of a new socket is empty, so this does not wait for the client.
+        None => drop(socket.write(&reply.to_bytes()).await),
+    }
+}
+
+/// Logs and counts a refusal, where it is not the same again.
+fn tell(rejection: Rejection, step: Step, peer: &Peer, observer: &Observer) -> Reply {
+    let (reply, is_news) = match rejection {
+        Rejection::Quiet(reply) => (reply, false),
+        Rejection::Loud(reply) => (reply, true),
+    };
+    let refused = Refused { step, reply, from: None, recipient: None };
+    let told = connection::refusal(peer, &refused, None);
+    if is_news {
+        observer.refused(&told)
+    } else {
+        observer.refused_quietly(&told)
+    }
+    refused.reply
 }

@@ -98,6 +98,11 @@ pub fn too_many_connections(origin: Origin, most: usize) -> Reply {
     )
 }
 
+/// TLS could not begin. The client does not hear it any more, the log has it.
+pub fn no_tls(why: &str, advice: &str) -> Reply {
+    status(454, (4, 7, 0), format_args!("TLS could not begin: {why}; {advice}"))
+}
+
 /// To a line that is no command, or an ill-formed one.
 pub(super) fn bad_command(error: CommandError) -> Reply {
     match error {

@@ -81,7 +81,7 @@ async fn one_host_of_ipv6_is_one_client() {
 #[tokio::test(start_paused = true)]
 async fn room_comes_with_an_end_and_with_new_settings() {
     let admission = Admission::new();
-    let settings = |most| Arc::new(Settings { listener: listener(most), clients: vec![] });
+    let settings = |most| Arc::new(Settings::read(listener(most), vec![]).unwrap());
     let (sender, receiver) = watch::channel(settings(1));
     let waits = |admission: &Arc<Admission>| {
         let (admission, mut receiver) = (admission.clone(), receiver.clone());

@@ -100,6 +100,7 @@ impl Client {
             let observer = Observer::default();
             let (intake, clock, commons) = (&intake, clock.as_ref(), commons.as_ref());
             let services = Services { intake, observer: &observer, clock, commons, users: None };
+            let server = Stream::plain(server, None, policy.timeout);
             converse(server, peer, policy, services, shutdown).await;
         });
         Self { stream, kept, stopper, task }

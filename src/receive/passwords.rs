@@ -38,12 +38,12 @@ impl Passwords {
     /// Whether it is a user's password. Who else asks meanwhile waits for its turn; a wrong one waits for its answer.
     pub(super) async fn judge(&self, users: &Arc<Users>, credentials: Credentials, origin: Origin) -> Answer {
         // Two at a time at most, one of those that need more memory. Cannot fail: the semaphore is never closed.
-        let Ok(_memory) = self.memory.acquire_many(users.memory_kib().max(MAX_MEMORY_KIB / 2)).await else {
+        let Ok(memory) = self.memory.acquire_many(users.memory_kib().max(MAX_MEMORY_KIB / 2)).await else {
             return Answer::Refused(Refusal::Unavailable);
         };
         let users = Arc::clone(users);
         let looked = spawn_blocking(move || users.have(&credentials.username, &credentials.password)).await;
-        drop(_memory);
+        drop(memory);
         match looked {
             Ok(true) => Answer::Authenticated,
             Ok(false) => {
@@ -108,3 +108,118 @@ const LAST_DELAY: Duration = Duration::from_secs(30);
 const FORGOTTEN: Duration = Duration::from_secs(900);
 /// Addresses that are remembered before those that have been quiet are forgotten, or, where none has, all.
 const ADDRESSES: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use secrecy::SecretString;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::config::users;
+
+    /// Shows the time of the paused runtime.
+    struct RuntimeClock(Instant);
+
+    impl Clock for RuntimeClock {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_secs(1_795_362_588).after(self.0.elapsed())
+        }
+    }
+
+    /// Who guesses, and how late it was answered.
+    struct Desk {
+        passwords: Arc<Passwords>,
+        users: Arc<Users>,
+    }
+
+    impl Desk {
+        fn open() -> Self {
+            let line = users::line("scanner", &"right".into(), &[7; users::SALT_OCTETS]).unwrap();
+            let passwords = Arc::new(Passwords::new(Arc::new(RuntimeClock(Instant::now()))));
+            Self { passwords, users: Arc::new(Users::parse(&line).unwrap()) }
+        }
+
+        async fn try_from(&self, address: &str, username: &str, password: &str) -> (Answer, u64) {
+            let begun = Instant::now();
+            let credentials = Credentials { username: username.into(), password: SecretString::from(password) };
+            let origin = Origin::of(address.parse().unwrap());
+            let answer = self.passwords.judge(&self.users, credentials, origin).await;
+            (answer, begun.elapsed().as_secs())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_guesses_is_answered_later_each_time_until_it_is_quiet() {
+        let desk = Desk::open();
+        assert_eq!(desk.try_from("10.0.0.5", "scanner", "right").await, (Answer::Authenticated, 0));
+        for late in [2, 4, 8, 16, 30, 30] {
+            assert_eq!(desk.try_from("10.0.0.5", "scanner", "wrong").await, (Answer::Denied, late));
+        }
+        assert_eq!(desk.try_from("10.0.0.5", "nobody", "right").await, (Answer::Denied, 30));
+        assert_eq!(desk.try_from("10.0.0.5", "scanner", "right").await, (Answer::Authenticated, 0));
+        assert_eq!(
+            desk.try_from("10.0.0.6", "scanner", "wrong").await,
+            (Answer::Denied, 2),
+            "others do not pay for it"
+        );
+        sleep(FORGOTTEN).await;
+        assert_eq!(desk.try_from("10.0.0.5", "scanner", "wrong").await, (Answer::Denied, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_host_of_ipv6_does_not_begin_anew_by_another_address() {
+        let desk = Desk::open();
+        for (address, late) in [("2001:db8::1", 2), ("2001:db8::2", 4), ("2001:db8:0:1::1", 2)] {
+            assert_eq!(desk.try_from(address, "scanner", "wrong").await, (Answer::Denied, late), "{address}");
+        }
+    }
+
+    #[test]
+    fn any_number_of_addresses_costs_bounded_memory() {
+        let passwords = Passwords::new(Arc::new(crate::time::ManualClock::at(Timestamp::from_secs(1))));
+        for number in 0..25_000_u32 {
+            let late = passwords.wrong(Origin::of(std::net::Ipv4Addr::from_bits(number).into()));
+            assert_eq!(late, FIRST_DELAY);
+        }
+        assert!(passwords.wrong.lock().unwrap().len() <= ADDRESSES);
+    }
+
+    #[tokio::test]
+    async fn no_more_memory_is_taken_than_one_hash_may_need() {
+        let desk = Desk::open();
+        let all = desk.passwords.memory.acquire_many(MAX_MEMORY_KIB).await.unwrap();
+        let attempt = desk.try_from("10.0.0.5", "scanner", "right");
+        tokio::pin!(attempt);
+        tokio::select! {
+            biased;
+            _ = &mut attempt => panic!("it did not wait"),
+            () = std::future::ready(()) => {}
+        }
+        drop(all);
+        assert_eq!(attempt.await.0, Answer::Authenticated);
+        assert_eq!(desk.passwords.memory.available_permits(), MAX_MEMORY_KIB as usize);
+    }
+
+    #[test]
+    fn passwords_are_heard_in_plain_text_where_nobody_listens_or_it_was_said() {
+        let auth = Auth::Required { users: Arc::default(), plain_text: vec!["10.0.0.0/8".parse().unwrap()] };
+        for (origin, in_plain_text) in [
+            (Origin::Local, true),
+            (Origin::of("10.0.0.5".parse().unwrap()), true),
+            (Origin::of("::ffff:10.0.0.5".parse().unwrap()), true),
+            (Origin::of("192.0.2.1".parse().unwrap()), false),
+        ] {
+            assert_eq!(rule(&auth, origin), AuthRule::Required { in_plain_text }, "{origin}");
+        }
+        assert_eq!(rule(&Auth::AcceptAny, Origin::Local), AuthRule::AcceptAny);
+        assert_eq!((rule(&Auth::None, Origin::Local), users(&Auth::None)), (AuthRule::None, None));
+    }
+
+    #[test]
+    fn what_is_shown_of_a_user_name_does_no_harm() {
+        assert_eq!(harmless("scanner@example.com"), "scanner@example.com");
+        assert_eq!(harmless("DOMAIN\\user"), "DOMAIN\\user");
+        assert_eq!(harmless("a\r\nb\u{1b}[31m\u{202e}\"c"), "a??b??31m??c");
+        assert_eq!(harmless(&"x".repeat(5000)), format!("{}…", "x".repeat(64)));
+    }
+}

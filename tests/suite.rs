@@ -31,3 +31,4 @@ mod setup;
 mod support;
 mod traps;
 mod uncertain;
+mod users;

@@ -120,12 +120,18 @@ impl fmt::Debug for Users {
 /// # Errors
 /// Where the name is none, or the password cannot be hashed.
 pub fn line(name: &str, password: &SecretString, salt: &[u8; SALT_OCTETS]) -> Result<String, String> {
-    if !is_name(name) {
-        return Err(format!("found {name:?}, wanted {NAME}"));
-    }
+    check_name(name)?;
     let hash = SaltString::encode_b64(salt)
         .and_then(|salt| Ok(argon2().hash_password(password.expose_secret().as_bytes(), &salt)?.to_string()));
     hash.map(|hash| format!("{name}:{hash}")).map_err(|error| format!("the password cannot be hashed: {error}"))
+}
+
+/// Whether a user can have this name.
+///
+/// # Errors
+/// What is wanted, where it cannot.
+pub fn check_name(name: &str) -> Result<(), String> {
+    if is_name(name) { Ok(()) } else { Err(format!("found {name:?}, wanted {NAME}")) }
 }
 
 /// The text with `line` in the place of the user's line, or at its end; without that line where `line` is none. Nothing

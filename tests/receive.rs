@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mailsluice::config::{ListenAddress, ListenerConfig};
-use mailsluice::receive::{BindError, Inherited, Listener, Settings, Stopper};
+use mailsluice::receive::{BindError, Commons, Inherited, Listener, Settings, Stopper};
 use mailsluice::route::{Client, Priority};
 use mailsluice::time::{MonotonicClock, Timestamp};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -42,7 +42,9 @@ impl Relay {
         let (stopper, shutdown) = Stopper::new();
         let clock = Arc::new(MonotonicClock::starting_after(Timestamp::EPOCH));
         let kept = TempQueue::start(clock.clone());
-        let task = tokio::spawn(listener.serve(receiver, Arc::new(kept.intake()), Arc::default(), clock, shutdown));
+        let (intake, commons) = (Arc::new(kept.intake()), Commons::new(clock.clone()));
+        commons.know(&settings.borrow().clients);
+        let task = tokio::spawn(listener.serve(receiver, intake, Arc::default(), clock, commons, shutdown));
         Self { addresses, kept, settings, stopper, task }
     }
 

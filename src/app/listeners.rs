@@ -13,7 +13,7 @@ use super::{AppError, GRACE, tell_service_manager};
 use crate::config::{Config, ListenAddress, ListenerConfig, QueueConfig};
 use crate::intake::Intake;
 use crate::observe::Observer;
-use crate::receive::{CertificateError, Inherited, Listener, Settings, Shutdown, Stopper, unix};
+use crate::receive::{CertificateError, Commons, Inherited, Listener, Settings, Shutdown, Stopper, unix};
 use crate::time::Clock;
 use crate::tokens::Logins;
 
@@ -22,6 +22,7 @@ pub(super) struct Listeners {
     intake: Arc<Intake>,
     observer: Arc<Observer>,
     clock: Arc<dyn Clock>,
+    commons: Arc<Commons>,
     inherited: Inherited,
     running: BTreeMap<Vec<ListenAddress>, Running>,
     /// Sockets that were handed over and that no listener serves, as it was told.
@@ -69,18 +70,20 @@ impl Listeners {
         clock: Arc<dyn Clock>,
         inherited: Inherited,
     ) -> Self {
-        let (running, unused) = (BTreeMap::new(), Vec::new());
-        Self { intake, observer, clock, inherited, running, unused, tasks: JoinSet::new() }
+        let commons = Commons::new(Arc::clone(&clock));
+        let (running, unused, tasks) = (BTreeMap::new(), Vec::new(), JoinSet::new());
+        Self { intake, observer, clock, commons, inherited, running, unused, tasks }
     }
 
     /// Starts those of the configuration.
     pub(super) fn start(&mut self, config: &Config, ready: Vec<Ready>) {
+        self.commons.know(&config.clients);
         for Ready { addresses, settings, listener } in ready {
             let (sender, receiver) = watch::channel(settings);
             let (stopper, shutdown): (Stopper, Shutdown) = Stopper::new();
-            let (intake, observer, clock) =
-                (Arc::clone(&self.intake), Arc::clone(&self.observer), Arc::clone(&self.clock));
-            self.tasks.spawn(listener.serve(receiver, intake, observer, clock, shutdown));
+            let (intake, observer) = (Arc::clone(&self.intake), Arc::clone(&self.observer));
+            let (clock, commons) = (Arc::clone(&self.clock), Arc::clone(&self.commons));
+            self.tasks.spawn(listener.serve(receiver, intake, observer, clock, commons, shutdown));
             self.running.insert(addresses, Running { settings: sender, stopper });
         }
         self.tell_unused(config);
@@ -101,6 +104,7 @@ impl Listeners {
             }
         }
         self.set_modes(&kept)?;
+        self.commons.know(&config.clients);
         self.running.retain(|addresses, running| {
             let settings = kept.remove(addresses);
             let stays = settings.is_some();

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -21,6 +22,7 @@ use crate::time::Timestamp;
 use problem::Report;
 use secret::Secret;
 use table::{At, Table};
+use users::Users;
 
 pub use crate::provider::presets::TlsMode;
 pub use crate::schedule::verdict::OnUncertain;
@@ -44,6 +46,7 @@ mod queue;
 mod reports;
 pub mod secret;
 mod table;
+pub mod users;
 mod value;
 
 /// The whole configuration.
@@ -172,9 +175,9 @@ pub enum Auth {
     AcceptAny,
     /// Everybody.
     Required {
-        /// The file with the users and the hashes of their passwords; read at the start and when the configuration is read
-        /// again.
-        users: PathBuf,
+        /// Who can, as their file says at the start and when the configuration is read again; nobody where secrets are not
+        /// read.
+        users: Arc<Users>,
         /// From where passwords may come without TLS.
         plain_text: Vec<IpNet>,
     },

@@ -3,19 +3,25 @@
 //! Unix socket is let in: its permissions have seen to that.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use governor::clock::Clock as Measure;
+use governor::middleware::StateInformationMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use super::listener::Settings;
 use crate::config::ListenerConfig;
+use crate::provider::Cap;
 use crate::route::Origin;
 use crate::session;
 use crate::smtp::Reply;
+use crate::time::{Clock, Timestamp};
 
 /// How long a client with too many connections waits for one of them to end. A refusal would lose its mail.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -153,8 +159,7 @@ impl Admission {
         taken.then(|| Place { admission: self.clone(), origin, kind })
     }
 
-    /// Whether this, which is the reply to somebody who cannot be served, is worth a log line.
-    pub(super) fn reject(&self, origin: Origin, reply: Reply) -> Rejection {
+    fn reject(&self, origin: Origin, reply: Reply) -> Rejection {
         if self.rejected.len() > ADDRESSES {
             self.rejected.retain_recent();
         }
@@ -198,6 +203,53 @@ pub(super) fn one_client(origin: Origin) -> Origin {
     match origin {
         Origin::Ip(IpAddr::V6(v6)) => Origin::Ip(IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64))),
         Origin::Ip(IpAddr::V4(_)) | Origin::Local => origin,
+    }
+}
+
+/// Counts out what may come at a rate: as many at once as the rate counts, then one whenever its part of the window has
+/// passed, and after a pause as many at once as parts have. So any window holds at most twice the count.
+#[derive(Debug)]
+pub(super) struct Meter {
+    limiter: RateLimiter<NotKeyed, InMemoryState, SchedulingTime, StateInformationMiddleware>,
+    clock: SchedulingTime,
+}
+
+impl Meter {
+    pub(super) fn new(rate: Cap, clock: Arc<dyn Clock>) -> Self {
+        let count = NonZeroU32::new(rate.count).unwrap_or(NonZeroU32::MIN);
+        let part = (rate.window / count.get()).max(Duration::from_nanos(1));
+        // Only a part of nothing is refused.
+        let quota = Quota::with_period(part).unwrap_or(Quota::per_second(count)).allow_burst(count);
+        let clock = SchedulingTime(clock);
+        let limiter = RateLimiter::direct_with_clock(quota, clock.clone());
+        Self { limiter: limiter.with_middleware(), clock }
+    }
+
+    /// Takes one, and says how many more there are.
+    ///
+    /// # Errors
+    /// How long until there is one.
+    pub(super) fn take(&self) -> Result<u32, Duration> {
+        let taken = self.limiter.check().map_err(|early| early.wait_time_from(self.clock.now()))?;
+        Ok(taken.remaining_burst_capacity())
+    }
+}
+
+/// What the limiter measures by.
+#[derive(Clone)]
+struct SchedulingTime(Arc<dyn Clock>);
+
+impl Measure for SchedulingTime {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        self.0.now().since(Timestamp::EPOCH)
+    }
+}
+
+impl fmt::Debug for SchedulingTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SchedulingTime")
     }
 }
 

@@ -11,8 +11,10 @@ use tokio::time::timeout;
 
 use super::admission::{Admission, Rejection, Seat};
 use super::bind::{self, BindError, Bound};
-use super::connection::{self, Ended, Peer};
+use super::commons::Commons;
+use super::connection::{self, Peer, Services};
 use super::inherited::Inherited;
+use super::passwords;
 use super::shutdown::Shutdown;
 use super::stream::{HANDSHAKE_LIMIT, Socket, Stream};
 use super::tls::{Acceptor, CertificateError, HandshakeFailed};
@@ -21,8 +23,7 @@ use crate::intake::Intake;
 use crate::observe::Observer;
 use crate::route::client::identify;
 use crate::route::{Client, Origin};
-use crate::session::{self, AuthRule, Policy, Refused, Step, Tls};
-use crate::smtp::Reply;
+use crate::session::{self, Policy, Refused, Step, Tls};
 use crate::time::Clock;
 
 /// How long accepting rests after an error; the usual one is that files have run out, and that passes.
@@ -51,6 +52,10 @@ impl Settings {
         let tls = listener.tls.as_ref().map(Acceptor::read).transpose()?;
         Ok(Self { listener, clients, tls })
     }
+
+    fn begins_with_tls(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.mode() == ServerTlsMode::Implicit)
+    }
 }
 
 /// A listener whose addresses are bound; connections to it wait until it serves.
@@ -66,6 +71,7 @@ struct Shared {
     intake: Arc<Intake>,
     observer: Arc<Observer>,
     clock: Arc<dyn Clock>,
+    commons: Arc<Commons>,
 }
 
 impl Listener {
@@ -95,9 +101,10 @@ impl Listener {
         intake: Arc<Intake>,
         observer: Arc<Observer>,
         clock: Arc<dyn Clock>,
+        commons: Arc<Commons>,
         shutdown: Shutdown,
     ) {
-        let shared = Arc::new(Shared { settings, admission: Admission::new(), intake, observer, clock });
+        let shared = Arc::new(Shared { settings, admission: Admission::new(), intake, observer, clock, commons });
         let mut sockets = JoinSet::new();
         for socket in self.sockets {
             sockets.spawn(accept(socket, shared.clone(), shutdown.clone()));
@@ -143,7 +150,7 @@ async fn accept(socket: Bound, shared: Arc<Shared>, mut shutdown: Shutdown) {
 async fn serve(socket: Socket, origin: Origin, seat: Seat, shared: Arc<Shared>, mut shutdown: Shutdown) {
     let settings = shared.settings.borrow().clone();
     let client = identify(origin, &settings.clients);
-    let policy = policy(&settings.listener, &client);
+    let policy = policy(&settings.listener, &client, origin);
     let peer = Peer { client, origin };
     let admitted = tokio::select! {
         admitted = shared.admission.admit(origin, &settings.listener) => admitted,
@@ -157,51 +164,46 @@ async fn serve(socket: Socket, origin: Origin, seat: Seat, shared: Arc<Shared>, 
             return reject(socket, &peer, rejection, &settings, &shared).await;
         }
     };
-    let stream = tokio::select! {
+    let opened = tokio::select! {
         opened = open(socket, &settings, policy.timeout) => opened,
         _ = shutdown.requested() => return,
     };
-    let ended = match stream {
-        Ok(stream) => {
-            connection::converse(
-                stream,
-                peer.clone(),
-                policy,
-                &shared.intake,
-                &shared.observer,
-                &*shared.clock,
-                shutdown,
-            )
-            .await
-        }
-        Err(ended) => ended,
+    let stream = match opened {
+        Ok(Some(stream)) => stream,
+        Ok(None) => return shared.observer.probe(&peer.client.name, origin),
+        Err(failed) => return shared.observer.refused(&connection::refusal(&peer, &failed.refused(), None)),
     };
-    if let Ended::WithoutTls(failed) = ended {
-        let _ = tell(shared.admission.reject(origin, failed.reply()), Step::StartTls, &peer, &shared.observer);
-    }
+    let services = Services {
+        intake: &shared.intake,
+        observer: &shared.observer,
+        clock: &*shared.clock,
+        commons: &shared.commons,
+        users: passwords::users(&settings.listener.auth),
+    };
+    connection::converse(stream, peer, policy, services, shutdown).await;
 }
 
-/// Begins TLS where the listener begins with it. Who says nothing at all and goes has tried the port, and no mail is lost.
-async fn open(socket: Socket, settings: &Settings, step: Duration) -> Result<Stream<Socket>, Ended> {
-    let at_once = settings.tls.as_ref().is_some_and(|tls| tls.mode() == ServerTlsMode::Implicit);
-    if at_once {
-        let limit = step.min(HANDSHAKE_LIMIT);
-        match timeout(limit, socket.speaks()).await {
-            Ok(true) => {}
-            Ok(false) => return Err(Ended::Usual),
-            Err(_) => return Err(Ended::WithoutTls(HandshakeFailed::silent(limit))),
-        }
+/// Begins TLS where the listener begins with it. None where the client goes without a word: it has tried the port.
+async fn open(socket: Socket, settings: &Settings, step: Duration) -> Result<Option<Stream<Socket>>, HandshakeFailed> {
+    if !settings.begins_with_tls() {
+        return Ok(Some(Stream::plain(socket, settings.tls.clone(), step)));
+    }
+    let limit = step.min(HANDSHAKE_LIMIT);
+    match timeout(limit, socket.speaks()).await {
+        Ok(true) => {}
+        Ok(false) => return Ok(None),
+        Err(_) => return Err(HandshakeFailed::silent(limit)),
     }
     let mut stream = Stream::plain(socket, settings.tls.clone(), step);
-    if at_once && let Err(failed) = stream.secure().await {
+    let secured = stream.secure().await;
+    if secured.is_err() {
         connection::part(&mut stream).await;
-        return Err(Ended::WithoutTls(failed));
     }
-    Ok(stream)
+    secured.map(|()| Some(stream))
 }
 
 /// What holds for this client at this listener.
-fn policy(listener: &ListenerConfig, client: &Client) -> Policy {
+fn policy(listener: &ListenerConfig, client: &Client, origin: Origin) -> Policy {
     Policy {
         hostname: listener.hostname.clone(),
         default_domain: listener.default_domain.clone(),
@@ -218,32 +220,32 @@ fn policy(listener: &ListenerConfig, client: &Client) -> Policy {
             Some(ServerTlsMode::StartTls) => Tls::Offered,
             Some(ServerTlsMode::Implicit) => Tls::Active,
         },
-        auth: AuthRule::None,
+        auth: passwords::rule(&listener.auth, origin),
         lf_end: client.lf_end,
     }
 }
 
 async fn reject(mut socket: Socket, peer: &Peer, rejection: Rejection, settings: &Settings, shared: &Shared) {
-    let reply = tell(rejection, Step::Connect, peer, &shared.observer);
-    if settings.tls.as_ref().is_some_and(|tls| tls.mode() == ServerTlsMode::Implicit) {
-        // It would take plain text for a fault of ours, and a handshake is work that strangers could ask for.
+    let refused = |reply| Refused { step: Step::Connect, reply, from: None, recipient: None };
+    let reply = match rejection {
+        Rejection::Quiet(reply) => {
+            let refused = refused(reply);
+            shared.observer.refused_quietly(&connection::refusal(peer, &refused, None));
+            refused.reply
+        }
+        Rejection::Loud(reply) => {
+            let refused = refused(reply);
+            shared.observer.refused(&connection::refusal(peer, &refused, None));
+            refused.reply
+        }
+    };
+    if settings.begins_with_tls() {
+        // It would not understand plain text, and a handshake is work that strangers could ask for.
         return;
     }
     match shared.admission.farewell() {
         Some(_farewell) => connection::turn_away(socket, &reply).await,
         // The buffer of a new socket is empty, so this does not wait for the client.
         None => drop(socket.write(&reply.to_bytes()).await),
-    }
-}
-
-/// Logs and counts a refusal, where it is not the same again.
-fn tell(rejection: Rejection, step: Step, peer: &Peer, observer: &Observer) -> Reply {
-    match rejection {
-        Rejection::Quiet(reply) => reply,
-        Rejection::Loud(reply) => {
-            let refused = Refused { step, reply, from: None, recipient: None };
-            connection::report(observer, peer, &refused);
-            refused.reply
-        }
     }
 }

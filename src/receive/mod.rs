@@ -5,16 +5,21 @@
 
 mod admission;
 mod bind;
+mod commons;
 mod connection;
 mod inherited;
+mod input;
 mod listener;
+mod passwords;
 pub mod ports;
+mod rates;
 mod shutdown;
 mod stream;
 mod tls;
 pub mod unix;
 
 pub use bind::BindError;
+pub use commons::Commons;
 pub use inherited::Inherited;
 pub use listener::{Listener, Settings};
 pub use shutdown::{Shutdown, Stopper};

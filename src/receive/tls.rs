@@ -13,8 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::config::{ServerTls, ServerTlsMode};
-use crate::session;
-use crate::smtp::Reply;
+use crate::session::{self, Refused, Step};
 use crate::time::spoken;
 
 /// Shakes hands with the certificate of a listener, in TLS 1.2 or 1.3.
@@ -44,7 +43,7 @@ pub(super) struct HandshakeFailed {
 impl Acceptor {
     /// Reads certificate and key. Blocking, brief.
     pub(super) fn read(tls: &ServerTls) -> Result<Self, CertificateError> {
-        let failed =
+        let refused =
             |why: String| CertificateError { certificate: tls.identity.certificate.display().to_string(), why };
         let identity = tls.identity.read().map_err(|error| refused(error.to_string()))?;
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -96,8 +95,9 @@ impl HandshakeFailed {
     }
 
     /// What the log has of it. The client itself cannot be told: there is no language left that both speak.
-    pub(super) fn reply(&self) -> Reply {
-        session::no_tls(&self.why, self.advice)
+    pub(super) fn refused(&self) -> Refused {
+        let reply = session::no_tls(&self.why, self.advice);
+        Refused { step: Step::StartTls, reply, from: None, recipient: None }
     }
 }
 

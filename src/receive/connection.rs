@@ -49,16 +49,29 @@ pub(super) struct Services<'a> {
     pub(super) users: Option<&'a Arc<Users>>,
 }
 
+/// Who speaks first (RFC 5321 §3.1: we do).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// The client waits for the banner.
+    InOrder,
+    /// It has sent something already.
+    Early,
+}
+
 /// Speaks with a client until either side ends it. Of a message that did not come whole nothing remains.
 pub(super) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     stream: Stream<S>,
+    opening: Opening,
     peer: Peer,
     policy: Policy,
     services: Services<'_>,
     shutdown: Shutdown,
 ) {
     let hostname = policy.hostname.clone();
-    let (session, banner) = Session::new(policy, services.clock.now());
+    let (mut session, banner) = Session::new(policy, services.clock.now());
+    if opening == Opening::Early {
+        session.early();
+    }
     let mut connection = Connection {
         stream,
         session,

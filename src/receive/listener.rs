@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::admission::{Admission, Rejection, Seat};
 use super::bind::{self, BindError, Bound};
 use super::commons::Commons;
-use super::connection::{self, Peer, Services};
+use super::connection::{self, Opening, Peer, Services};
 use super::inherited::Inherited;
 use super::passwords;
 use super::shutdown::Shutdown;
@@ -173,6 +173,7 @@ async fn serve(socket: Socket, origin: Origin, seat: Seat, shared: Arc<Shared>, 
         Ok(None) => return shared.observer.probe(&peer.client.name, origin),
         Err(failed) => return shared.observer.refused(&connection::refusal(&peer, &failed.refused(), None)),
     };
+    let opening = if stream.has_input() { Opening::Early } else { Opening::InOrder };
     let services = Services {
         intake: &shared.intake,
         observer: &shared.observer,
@@ -180,7 +181,7 @@ async fn serve(socket: Socket, origin: Origin, seat: Seat, shared: Arc<Shared>, 
         commons: &shared.commons,
         users: passwords::users(&settings.listener.auth),
     };
-    connection::converse(stream, peer, policy, services, shutdown).await;
+    connection::converse(stream, opening, peer, policy, services, shutdown).await;
 }
 
 /// Begins TLS where the listener begins with it. None where the client goes without a word: it has tried the port.

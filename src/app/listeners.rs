@@ -70,9 +70,9 @@ impl Listeners {
         clock: Arc<dyn Clock>,
         inherited: Inherited,
     ) -> Self {
-        let (running, unused) = (BTreeMap::new(), Vec::new());
         let commons = Commons::new(Arc::clone(&clock));
-        Self { intake, observer, clock, commons, inherited, running, unused, tasks: JoinSet::new() }
+        let (running, unused, tasks) = (BTreeMap::new(), Vec::new(), JoinSet::new());
+        Self { intake, observer, clock, commons, inherited, running, unused, tasks }
     }
 
     /// Starts those of the configuration.
@@ -81,9 +81,8 @@ impl Listeners {
         for Ready { addresses, settings, listener } in ready {
             let (sender, receiver) = watch::channel(settings);
             let (stopper, shutdown): (Stopper, Shutdown) = Stopper::new();
-            let (intake, observer, clock) =
-                (Arc::clone(&self.intake), Arc::clone(&self.observer), Arc::clone(&self.clock));
-            let commons = Arc::clone(&self.commons);
+            let (intake, observer) = (Arc::clone(&self.intake), Arc::clone(&self.observer));
+            let (clock, commons) = (Arc::clone(&self.clock), Arc::clone(&self.commons));
             self.tasks.spawn(listener.serve(receiver, intake, observer, clock, commons, shutdown));
             self.running.insert(addresses, Running { settings: sender, stopper });
         }
@@ -105,6 +104,7 @@ impl Listeners {
             }
         }
         self.set_modes(&kept)?;
+        self.commons.know(&config.clients);
         self.running.retain(|addresses, running| {
             let settings = kept.remove(addresses);
             let stays = settings.is_some();

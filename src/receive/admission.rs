@@ -159,8 +159,7 @@ impl Admission {
         taken.then(|| Place { admission: self.clone(), origin, kind })
     }
 
-    /// Whether this, which is the reply to somebody who cannot be served, is worth a log line.
-    pub(super) fn reject(&self, origin: Origin, reply: Reply) -> Rejection {
+    fn reject(&self, origin: Origin, reply: Reply) -> Rejection {
         if self.rejected.len() > ADDRESSES {
             self.rejected.retain_recent();
         }

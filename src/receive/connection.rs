@@ -13,7 +13,6 @@ use super::passwords;
 use super::rates::Notice;
 use super::shutdown::Shutdown;
 use super::stream::Stream;
-use super::tls::HandshakeFailed;
 use crate::config::users::Users;
 use crate::ids::MessageId;
 use crate::intake::{Intake, Submission, Trace};
@@ -50,16 +49,29 @@ pub(super) struct Services<'a> {
     pub(super) users: Option<&'a Arc<Users>>,
 }
 
+/// Who speaks first (RFC 5321 §3.1: we do).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// The client waits for the banner.
+    InOrder,
+    /// It has sent something already.
+    Early,
+}
+
 /// Speaks with a client until either side ends it. Of a message that did not come whole nothing remains.
 pub(super) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     stream: Stream<S>,
+    opening: Opening,
     peer: Peer,
     policy: Policy,
     services: Services<'_>,
     shutdown: Shutdown,
-) -> Ended {
+) {
     let hostname = policy.hostname.clone();
-    let (session, banner) = Session::new(policy, services.clock.now());
+    let (mut session, banner) = Session::new(policy, services.clock.now());
+    if opening == Opening::Early {
+        session.early();
+    }
     let mut connection = Connection {
         stream,
         session,
@@ -75,7 +87,7 @@ pub(super) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
         paused: Duration::ZERO,
         username: None,
     };
-    connection.serve(banner).await
+    connection.serve(banner).await;
 }
 
 /// Says one thing to a client that is not let in, and closes.
@@ -127,15 +139,6 @@ enum Flow {
     Closing,
 }
 
-/// How a conversation ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
-    /// By either side. What there was to tell has been told.
-    Usual,
-    /// At the TLS handshake.
-    WithoutTls(HandshakeFailed),
-}
-
 /// Whether the client has had its turn, by which its rate goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
@@ -145,25 +148,20 @@ enum Turn {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
-    async fn serve(&mut self, banner: Vec<Action>) -> Ended {
-        let ended = match self.run(banner).await {
-            Ok(ended) => ended,
-            Err(_) => {
-                // After its 250 a client may go as it likes, and before that it knows.
-                let told = self.session.hung_up();
-                let _ = self.perform(told).await;
-                Ended::Usual
-            }
-        };
+    async fn serve(&mut self, banner: Vec<Action>) {
+        if self.run(banner).await.is_err() {
+            // After its 250 a client may go as it likes, and before that it knows.
+            let told = self.session.hung_up();
+            let _ = self.perform(told).await;
+        }
         self.abandon().await;
-        ended
     }
 
     /// Returns when the session has ended.
     ///
     /// # Errors
     /// Where the client is gone before that.
-    async fn run(&mut self, banner: Vec<Action>) -> io::Result<Ended> {
+    async fn run(&mut self, banner: Vec<Action>) -> io::Result<()> {
         let mut end = None;
         self.perform(banner).await?;
         loop {
@@ -171,16 +169,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
             match self.flow {
                 Flow::On => {}
                 Flow::Securing => {
-                    let mut shutdown = self.shutdown.clone();
-                    tokio::select! {
-                        secured = self.secure() => if let Some(failed) = secured? { return Ok(failed) },
-                        _ = shutdown.requested(), if end.is_none() => return Ok(Ended::Usual),
-                    }
+                    self.secure().await?;
                     continue;
                 }
                 Flow::Closing => {
                     part(&mut self.stream).await;
-                    return Ok(Ended::Usual);
+                    return Ok(());
                 }
             }
             if std::mem::replace(&mut self.turn, Turn::Goes) == Turn::Over {
@@ -211,17 +205,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         }
     }
 
-    /// Shakes hands, and tells the session.
-    async fn secure(&mut self) -> io::Result<Option<Ended>> {
-        if let Err(failed) = self.stream.secure().await {
-            part(&mut self.stream).await;
-            return Ok(Some(Ended::WithoutTls(failed)));
+    /// Shakes hands, and tells the session. Where that fails, or the daemon stops meanwhile, the session is over: what the
+    /// client would say next is anybody's guess.
+    async fn secure(&mut self) -> io::Result<()> {
+        self.flow = Flow::Closing;
+        let secured = tokio::select! {
+            secured = self.stream.secure() => secured,
+            _ = self.shutdown.requested() => return Ok(()),
+        };
+        match secured {
+            Ok(()) => {
+                self.flow = Flow::On;
+                let now = self.now();
+                let actions = self.session.secured(now);
+                self.perform(actions).await
+            }
+            Err(failed) => {
+                self.report(&Event::Refused(failed.refused()));
+                Ok(())
+            }
         }
-        self.flow = Flow::On;
-        let now = self.now();
-        let actions = self.session.secured(now);
-        self.perform(actions).await?;
-        Ok(None)
     }
 
     /// Gives the session what was read, until the client has had its turn.
@@ -277,7 +280,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                 Action::Send(bytes) => self.output.extend_from_slice(&bytes),
                 Action::Report(event) => self.report(&event),
                 Action::StartTls => {
-                    // What comes behind it may be an attacker's (CVE-2011-0411).
+                    // It may be an attacker's, who wants it to be taken for the client's (CVE-2011-0411).
                     self.input.clear();
                     self.flow = Flow::Securing;
                 }

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::admission::{Admission, Rejection, Seat};
 use super::bind::{self, BindError, Bound};
 use super::commons::Commons;
-use super::connection::{self, Ended, Peer, Services};
+use super::connection::{self, Opening, Peer, Services};
 use super::inherited::Inherited;
 use super::passwords;
 use super::shutdown::Shutdown;
@@ -24,7 +24,6 @@ use crate::observe::Observer;
 use crate::route::client::identify;
 use crate::route::{Client, Origin};
 use crate::session::{self, Policy, Refused, Step, Tls};
-use crate::smtp::Reply;
 use crate::time::Clock;
 
 /// How long accepting rests after an error; the usual one is that files have run out, and that passes.
@@ -52,6 +51,10 @@ impl Settings {
     pub fn read(listener: ListenerConfig, clients: Vec<Client>) -> Result<Self, CertificateError> {
         let tls = listener.tls.as_ref().map(Acceptor::read).transpose()?;
         Ok(Self { listener, clients, tls })
+    }
+
+    fn begins_with_tls(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.mode() == ServerTlsMode::Implicit)
     }
 }
 
@@ -161,50 +164,43 @@ async fn serve(socket: Socket, origin: Origin, seat: Seat, shared: Arc<Shared>, 
             return reject(socket, &peer, rejection, &settings, &shared).await;
         }
     };
-    let stream = tokio::select! {
+    let opened = tokio::select! {
         opened = open(socket, &settings, policy.timeout) => opened,
         _ = shutdown.requested() => return,
     };
-    let ended = match stream {
-        Ok(stream) => {
-            let services = Services {
-                intake: &shared.intake,
-                observer: &shared.observer,
-                clock: &*shared.clock,
-                commons: &shared.commons,
-                users: passwords::users(&settings.listener.auth),
-            };
-            connection::converse(stream, peer.clone(), policy, services, shutdown).await
-        }
-        Err(ended) => {
-            if ended == Ended::Usual {
-                shared.observer.probe(&peer.client.name, origin);
-            }
-            ended
-        }
+    let stream = match opened {
+        Ok(Some(stream)) => stream,
+        Ok(None) => return shared.observer.probe(&peer.client.name, origin),
+        Err(failed) => return shared.observer.refused(&connection::refusal(&peer, &failed.refused(), None)),
     };
-    if let Ended::WithoutTls(failed) = ended {
-        let _ = tell(shared.admission.reject(origin, failed.reply()), Step::StartTls, &peer, &shared.observer);
-    }
+    let opening = if stream.has_input() { Opening::Early } else { Opening::InOrder };
+    let services = Services {
+        intake: &shared.intake,
+        observer: &shared.observer,
+        clock: &*shared.clock,
+        commons: &shared.commons,
+        users: passwords::users(&settings.listener.auth),
+    };
+    connection::converse(stream, opening, peer, policy, services, shutdown).await;
 }
 
-/// Begins TLS where the listener begins with it. Who says nothing at all and goes has tried the port, and no mail is lost.
-async fn open(socket: Socket, settings: &Settings, step: Duration) -> Result<Stream<Socket>, Ended> {
-    let at_once = settings.tls.as_ref().is_some_and(|tls| tls.mode() == ServerTlsMode::Implicit);
-    if at_once {
-        let limit = step.min(HANDSHAKE_LIMIT);
-        match timeout(limit, socket.speaks()).await {
-            Ok(true) => {}
-            Ok(false) => return Err(Ended::Usual),
-            Err(_) => return Err(Ended::WithoutTls(HandshakeFailed::silent(limit))),
-        }
+/// Begins TLS where the listener begins with it. None where the client goes without a word: it has tried the port.
+async fn open(socket: Socket, settings: &Settings, step: Duration) -> Result<Option<Stream<Socket>>, HandshakeFailed> {
+    if !settings.begins_with_tls() {
+        return Ok(Some(Stream::plain(socket, settings.tls.clone(), step)));
+    }
+    let limit = step.min(HANDSHAKE_LIMIT);
+    match timeout(limit, socket.speaks()).await {
+        Ok(true) => {}
+        Ok(false) => return Ok(None),
+        Err(_) => return Err(HandshakeFailed::silent(limit)),
     }
     let mut stream = Stream::plain(socket, settings.tls.clone(), step);
-    if at_once && let Err(failed) = stream.secure().await {
+    let secured = stream.secure().await;
+    if secured.is_err() {
         connection::part(&mut stream).await;
-        return Err(Ended::WithoutTls(failed));
     }
-    Ok(stream)
+    secured.map(|()| Some(stream))
 }
 
 /// What holds for this client at this listener.
@@ -231,9 +227,21 @@ fn policy(listener: &ListenerConfig, client: &Client, origin: Origin) -> Policy 
 }
 
 async fn reject(mut socket: Socket, peer: &Peer, rejection: Rejection, settings: &Settings, shared: &Shared) {
-    let reply = tell(rejection, Step::Connect, peer, &shared.observer);
-    if settings.tls.as_ref().is_some_and(|tls| tls.mode() == ServerTlsMode::Implicit) {
-        // It would take plain text for a fault of ours, and a handshake is work that strangers could ask for.
+    let refused = |reply| Refused { step: Step::Connect, reply, from: None, recipient: None };
+    let reply = match rejection {
+        Rejection::Quiet(reply) => {
+            let refused = refused(reply);
+            shared.observer.refused_quietly(&connection::refusal(peer, &refused, None));
+            refused.reply
+        }
+        Rejection::Loud(reply) => {
+            let refused = refused(reply);
+            shared.observer.refused(&connection::refusal(peer, &refused, None));
+            refused.reply
+        }
+    };
+    if settings.begins_with_tls() {
+        // It would not understand plain text, and a handshake is work that strangers could ask for.
         return;
     }
     match shared.admission.farewell() {
@@ -241,20 +249,4 @@ async fn reject(mut socket: Socket, peer: &Peer, rejection: Rejection, settings:
         // The buffer of a new socket is empty, so this does not wait for the client.
         None => drop(socket.write(&reply.to_bytes()).await),
     }
-}
-
-/// Logs and counts a refusal, where it is not the same again.
-fn tell(rejection: Rejection, step: Step, peer: &Peer, observer: &Observer) -> Reply {
-    let (reply, is_news) = match rejection {
-        Rejection::Quiet(reply) => (reply, false),
-        Rejection::Loud(reply) => (reply, true),
-    };
-    let refused = Refused { step, reply, from: None, recipient: None };
-    let told = connection::refusal(peer, &refused, None);
-    if is_news {
-        observer.refused(&told)
-    } else {
-        observer.refused_quietly(&told)
-    }
-    refused.reply
 }

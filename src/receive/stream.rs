@@ -23,7 +23,7 @@ pub(super) enum Socket {
 
 impl Socket {
     /// Whether something has come that nobody has read. Asks the system and does not wait.
-    pub(super) fn has_input(&self) -> bool {
+    fn has_input(&self) -> bool {
         let mut octet = [MaybeUninit::uninit()];
         let looked = match self {
             Self::Tcp(stream) => SockRef::from(stream).peek(&mut octet),
@@ -90,6 +90,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
                 Err(failed)
             }
             Err(_) => Err(HandshakeFailed::timed_out(acceptor.mode(), self.limit)),
+        }
+    }
+}
+
+impl Stream<Socket> {
+    /// Whether the client has sent something that nobody has read, as far as the socket shows it.
+    pub(super) fn has_input(&self) -> bool {
+        match &self.layer {
+            Layer::Plain(socket) => socket.has_input(),
+            Layer::Tls(stream) => stream.get_ref().0.has_input(),
+            Layer::Gone => false,
         }
     }
 }

@@ -13,8 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::config::{ServerTls, ServerTlsMode};
-use crate::session;
-use crate::smtp::Reply;
+use crate::session::{self, Refused, Step};
 use crate::time::spoken;
 
 /// Shakes hands with the certificate of a listener, in TLS 1.2 or 1.3.
@@ -44,12 +43,12 @@ pub(super) struct HandshakeFailed {
 impl Acceptor {
     /// Reads certificate and key. Blocking, brief.
     pub(super) fn read(tls: &ServerTls) -> Result<Self, CertificateError> {
-        let failed =
+        let refused =
             |why: String| CertificateError { certificate: tls.identity.certificate.display().to_string(), why };
-        let identity = tls.identity.read().map_err(|error| failed(error.to_string()))?;
+        let identity = tls.identity.read().map_err(|error| refused(error.to_string()))?;
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
-            .map_err(|error| failed(error.to_string()))?
+            .map_err(|error| refused(error.to_string()))?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), mode: tls.mode })
@@ -66,7 +65,7 @@ impl Acceptor {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let shaken = self.acceptor.accept(socket).into_fallible().await;
-        shaken.map_err(|(error, socket)| (HandshakeFailed { why: why(&error), advice: advice(self.mode) }, socket))
+        shaken.map_err(|(error, socket)| (failed(&error, self.mode), socket))
     }
 }
 
@@ -96,32 +95,45 @@ impl HandshakeFailed {
     }
 
     /// What the log has of it. The client itself cannot be told: there is no language left that both speak.
-    pub(super) fn reply(&self) -> Reply {
-        session::no_tls(&self.why, self.advice)
+    pub(super) fn refused(&self) -> Refused {
+        let reply = session::no_tls(&self.why, self.advice);
+        Refused { step: Step::StartTls, reply, from: None, recipient: None }
     }
 }
 
-fn why(error: &io::Error) -> String {
+/// What has gone wrong, and what to do.
+fn failed(error: &io::Error, mode: ServerTlsMode) -> HandshakeFailed {
+    let of = |why: &str| HandshakeFailed { why: why.to_owned(), advice: advice(mode) };
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(rustls::Error::InvalidMessage(_)) => "what the client sent is no TLS".into(),
+        Some(rustls::Error::InvalidMessage(_)) => of("what the client sent is no TLS"),
         Some(rustls::Error::PeerIncompatible(
             PeerIncompatible::Tls12NotOffered
             | PeerIncompatible::Tls12NotOfferedOrEnabled
             | PeerIncompatible::SupportedVersionsExtensionRequired,
-        )) => "the client offers old versions of TLS only, and here are 1.2 and 1.3".into(),
+        )) => of("the client offers old versions of TLS only, and here are 1.2 and 1.3"),
         Some(rustls::Error::PeerIncompatible(
             PeerIncompatible::NoCipherSuitesInCommon | PeerIncompatible::NoKxGroupsInCommon,
-        )) => "the client offers old ciphers only".into(),
+        )) => of("the client offers old ciphers only"),
         Some(rustls::Error::AlertReceived(
             alert @ (AlertDescription::UnknownCA
             | AlertDescription::BadCertificate
             | AlertDescription::CertificateUnknown
             | AlertDescription::CertificateExpired
-            | AlertDescription::UnsupportedCertificate),
-        )) => format!("the client does not trust the certificate of this [[listener]] ({alert:?})"),
-        Some(other) => other.to_string(),
-        None if error.kind() == io::ErrorKind::UnexpectedEof => "the client hung up in the middle of it".into(),
-        None => error.to_string(),
+            | AlertDescription::UnsupportedCertificate
+            // An issuer of the name that it knows, with another key.
+            | AlertDescription::DecryptError),
+        )) => HandshakeFailed {
+            why: format!("the client does not trust the certificate of this [[listener]] ({alert:?})"),
+            advice: match mode {
+                ServerTlsMode::StartTls => advice(mode),
+                ServerTlsMode::Implicit => {
+                    "show it one that it trusts, or let it use a [[listener]] without [listener.tls]"
+                }
+            },
+        },
+        Some(other) => of(&other.to_string()),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => of("the client hung up in the middle of it"),
+        None => of(&error.to_string()),
     }
 }
 
@@ -129,7 +141,7 @@ fn advice(mode: ServerTlsMode) -> &'static str {
     match mode {
         ServerTlsMode::StartTls => "switch encryption off in the device, or set hide = \"STARTTLS\" for its [[client]]",
         ServerTlsMode::Implicit => {
-            "set the device to SSL/TLS (not STARTTLS, not none), or let old ones use a [[listener]] without it"
+            "set the device to SSL/TLS (not STARTTLS, not none), or let it use a [[listener]] without [listener.tls]"
         }
     }
 }

@@ -101,7 +101,7 @@ impl Client {
             let (intake, clock, commons) = (&intake, clock.as_ref(), commons.as_ref());
             let services = Services { intake, observer: &observer, clock, commons, users: None };
             let server = Stream::plain(server, None, policy.timeout);
-            converse(server, peer, policy, services, shutdown).await;
+            converse(server, Opening::InOrder, peer, policy, services, shutdown).await;
         });
         Self { stream, kept, stopper, task }
     }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests time real processes by the clock on the wall")]
 
+mod access;
 mod account_test;
 mod alarms;
 mod architecture;
@@ -31,4 +32,3 @@ mod setup;
 mod support;
 mod traps;
 mod uncertain;
-mod users;

@@ -78,6 +78,17 @@ pub enum Hidden {
     Size,
 }
 
+impl Hidden {
+    /// The keyword of EHLO, as the configuration has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::StartTls => "STARTTLS",
+            Self::Auth => "AUTH",
+            Self::Size => "SIZE",
+        }
+    }
+}
+
 /// A named sender: mail that comes from `networks` is its mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {

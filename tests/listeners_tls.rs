@@ -78,10 +78,12 @@ fn a_client_that_begins_with_tls_is_served() {
 async fn who_speaks_plain_text_to_a_port_with_tls_is_let_go_and_told_of_a_little() {
     let (site, pem) = site("implicit");
     let daemon = site.serve();
-    // Who tries the port and goes is no news.
+    // Who tries the port and goes is no news, nor who leaves an encrypted session without a word.
     for _ in 0..20 {
         drop(BlockingStream::connect(daemon.address()).unwrap());
+        assert!(line(&mut connect(daemon.address(), &pem).await.unwrap()).await.starts_with("220 "));
     }
+    assert_eq!(daemon.events("refused"), [Value::Null; 0]);
     for said in ["EHLO x\r\n", "GET / HTTP/1.1\r\nHost: relay\r\n\r\n", "\0\0\0\0\0\0\0\0"].repeat(4) {
         let mut stream = BlockingStream::connect(daemon.address()).unwrap();
         stream.write_all(said.as_bytes()).unwrap();

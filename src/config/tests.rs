@@ -9,13 +9,14 @@ use proptest::prelude::*;
 use super::*;
 use crate::message::sender::SenderMode;
 use crate::provider::Cap;
+use crate::route::Hidden;
 
 #[test]
 fn every_good_file_loads() {
     let files = files("good");
-    assert_eq!(files.len(), 10);
+    assert_eq!(files.len(), 11);
     for (name, text) in files {
-        if let Err(errors) = parse(&text, &name) {
+        if let Err(errors) = parse_with_users(&text, &name) {
             panic!("{errors}");
         }
     }
@@ -25,7 +26,7 @@ fn every_good_file_loads() {
 #[test]
 fn every_bad_file_is_told_everything_that_is_wrong() {
     let files = files("bad");
-    assert_eq!(files.len(), 22);
+    assert_eq!(files.len(), 23);
     for (name, text) in files {
         let wanted: Vec<String> = text
             .lines()
@@ -99,7 +100,7 @@ fn the_reference_states_the_defaults() {
         }
     }
     let default = parse_shipped(&bare).unwrap_or_else(|errors| panic!("{errors}\n{bare}"));
-    assert_eq!(left_out, 85, "{bare}");
+    assert_eq!(left_out, 93, "{bare}");
     assert_eq!(format!("{stated:#?}"), format!("{default:#?}"));
 }
 
@@ -109,6 +110,7 @@ fn the_reference_explains_every_key() {
     let known = [
         ("[queue]", queue::KEYS),
         ("[[listener]]", listener::KEYS),
+        ("[listener.tls]", listener::TLS_KEYS),
         ("[[client]]", client::KEYS),
         ("[[account]]", account::KEYS),
         ("[alarms]", alarms::KEYS),
@@ -125,8 +127,7 @@ fn the_reference_explains_every_key() {
                     lines[1].section.starts_with(section) && lines[1].text.trim_start_matches('#').starts_with(key);
                 here && lines[1].text.contains('=') && lines[0].text.starts_with("# ")
             });
-            let is_table =
-                text.contains(&format!("\n[account.{key}]")) || text.contains(&format!("\n#[account.{key}]"));
+            let is_table = ["account", "listener"].iter().any(|table| text.contains(&format!("[{table}.{key}]\n")));
             assert!(explained || is_table, "{section} {key}");
         }
     }
@@ -149,6 +150,37 @@ fn alarms_and_reports_are_read() {
     assert_eq!((queue_age.as_secs(), calm.as_secs()), (7200, 300));
     assert_eq!(config.reports.to.iter().map(|to| to.as_str()).collect::<Vec<_>>(), ["ops@example.com"]);
     assert!(!format!("{config:?}").contains("hooks.example.com"), "the address of a webhook is a secret");
+}
+
+#[test]
+fn listeners_and_clients_are_read() {
+    let text = fs::read_to_string(data().join("good/listeners.toml")).unwrap();
+    let config = parse_with_users(&text, "listeners.toml").unwrap_or_else(|errors| panic!("{errors}"));
+    let [local, lan, internet, public] = &config.listeners[..] else { panic!("{config:?}") };
+    let addresses = [ListenAddress::Unix(data().join("smtp.sock")), ListenAddress::Inherited(Some("smtp".into()))];
+    assert_eq!((&local.addresses[..], local.socket_mode, local.manners), (&addresses[..], 0o666, Manners::Strict));
+    assert_eq!(local.addresses[1].to_string(), "systemd:smtp");
+    assert_eq!(
+        (&lan.auth, lan.default_domain.as_str(), lan.manners),
+        (&Auth::AcceptAny, "example.com", Manners::Tolerant)
+    );
+    assert_eq!((lan.timeout.as_secs(), lan.transaction_timeout.as_secs()), (300, 3600));
+    let Auth::Required { users, plain_text } = &internet.auth else { panic!("{:?}", internet.auth) };
+    assert_eq!((users.count(), &plain_text[..]), (1, &["10.0.0.0/8".parse().unwrap()][..]));
+    assert_eq!(public.manners, Manners::Strict);
+    let camera = &config.clients[1];
+    assert_eq!(
+        camera.recipients.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["*@example.com", "guard@example.org"]
+    );
+    assert_eq!(camera.senders.iter().map(ToString::to_string).collect::<Vec<_>>(), ["camera@example.com"]);
+    assert_eq!((camera.max_message_size, camera.share, camera.lf_end), (Some(5 << 20), Some(25), true));
+    assert_eq!(camera.rate.map(|rate| rate.to_string()).as_deref(), Some("6/min"));
+    assert_eq!(camera.hidden, [Hidden::StartTls, Hidden::Size]);
+    assert_eq!(
+        (camera.timeout, camera.transaction_timeout),
+        (Some(Duration::from_secs(60)), Some(Duration::from_secs(600)))
+    );
 }
 
 /// The account of this name in a good file.
@@ -355,6 +387,16 @@ fn parse(text: &str, name: &str) -> Result<Config, ConfigErrors> {
         name,
         &Surroundings { folder: data(), hostname: "machine.example".into(), variable, reads_secrets: true },
     )
+}
+
+/// Reads a text whose `users = "users"` is a file that is there, with one user.
+fn parse_with_users(text: &str, name: &str) -> Result<Config, ConfigErrors> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("users");
+    let line = users::line("scanner", &"hunter2".into(), &[7; users::SALT_OCTETS]).unwrap();
+    fs::write(&path, line).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    parse(&text.replace("users = \"users\"", &format!("users = {path:?}")), name)
 }
 
 /// Reads what is shipped, with a password file that is there.

@@ -187,7 +187,10 @@ fn starttls_is_spoken_by_real_clients() {
 async fn what_is_injected_behind_starttls_is_neither_answered_nor_obeyed() {
     let (site, pem) = site("starttls");
     let daemon = site.serve();
-    for injected in ["RSET\r\n", "MAIL FROM:<evil@example.net>\r\nRCPT TO:<victim@example.org>\r\n", "MAIL FR"] {
+    let begun = "MAIL FROM:<evil@example.net>\r\nRCPT TO:<victim@example.org>\r\n";
+    // The long one is more than the session is given at a time.
+    let long = format!("{}{begun}", "NOOP\r\n".repeat(400));
+    for injected in ["RSET\r\n", "MAIL FR", begun, &long] {
         let (mut stream, offered) = greeted(&daemon).await;
         assert!(offered.contains("STARTTLS"), "{offered}");
         // In one write, so that it is read together.

@@ -30,6 +30,8 @@ pub struct Submission {
     pub client: ClientName,
     /// In which class.
     pub priority: Priority,
+    /// Who has logged in, where a login was required.
+    pub user: Option<String>,
     /// How it came, for `Received:`.
     pub trace: Trace,
     /// From whom and to whom.
@@ -166,7 +168,8 @@ impl Intake {
         };
         let (size, client) = (content.len() as u64, ClientName::from(route::OWN));
         let id = self.next_id();
-        let submission = Submission { id, client, priority, trace, envelope, head: content, chunks: 0, size };
+        let user = None;
+        let submission = Submission { id, client, priority, user, trace, envelope, head: content, chunks: 0, size };
         let (stored, prepared) = stored(&submission, route);
         let size = stored.size;
         self.queue
@@ -185,11 +188,12 @@ impl Intake {
             id: submission.id,
             client: &submission.client,
             origin: submission.trace.origin,
+            user: submission.user.as_deref(),
             from: &submission.envelope.reverse_path,
             to: &submission.envelope.recipients,
             message_id: &prepared.message_id,
             bytes: size,
-            repairs: &repairs(&prepared.added, &prepared.removed),
+            repairs: &repairs(prepared),
         });
         self.wake.notify_one();
     }
@@ -282,10 +286,12 @@ fn stamp(submission: &Submission, date: &str) -> Prepared {
     prepare(&submission.head, &additions)
 }
 
-/// What was added and removed, in words.
-fn repairs(added: &[&str], removed: &[&str]) -> String {
+/// What was added and removed, and what that breaks, in words.
+fn repairs(prepared: &Prepared) -> String {
     let part = |verb: &str, names: &[&str]| (!names.is_empty()).then(|| format!("{verb} {}", names.join(", ")));
-    let parts: Vec<String> = [part("added", added), part("removed", removed)].into_iter().flatten().collect();
+    let changed = [part("added", &prepared.added), part("removed", &prepared.removed)];
+    let parts: Vec<String> =
+        changed.into_iter().flatten().chain(prepared.broken.iter().map(ToString::to_string)).collect();
     parts.join("; ")
 }
 
@@ -317,6 +323,7 @@ mod tests {
             id: MessageId(1),
             client: "camera".into(),
             priority: Priority::Normal,
+            user: None,
             trace: Trace {
                 origin: Origin::Ip([10, 0, 0, 5].into()),
                 hostname: "relay.example".into(),

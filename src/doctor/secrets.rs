@@ -37,6 +37,13 @@ pub fn of(config: &Config) -> Vec<Named> {
     if let Some(Webhook::Kept(secret)) = &config.alarms.webhook {
         all.push(Named { what: "the address of the webhook".into(), secret: secret.clone() });
     }
+    for listener in &config.listeners {
+        let address = listener.addresses.first();
+        if let (Some(tls), Some(address)) = (&listener.tls, address) {
+            let what = format!("the key of the listener on {address}");
+            all.push(Named { what, secret: tls.identity.key.clone() });
+        }
+    }
     all
 }
 
@@ -126,12 +133,7 @@ fn refused(what: &str, facts: &Facts) -> Finding {
 
 /// What only the daemon may be given.
 fn elsewhere(facts: &Facts) -> Finding {
-    let what = &facts.named.what;
-    let place = match &facts.named.secret {
-        Secret::Env(name) => format!("environment variable {name}"),
-        Secret::Credential(name) => format!("credential {name}"),
-        Secret::File(path) => format!("file {}", path.display()),
-    };
+    let Named { what, secret: place } = &facts.named;
     match &facts.read {
         Ok(()) => Finding::ok(CHECK, format!("{what}: {place}, which this process has too")),
         Err(_) => Finding::warning(

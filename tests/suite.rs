@@ -12,6 +12,7 @@ mod crash;
 mod dialogues;
 mod doctor;
 mod history;
+mod load;
 mod memory;
 mod oauth;
 mod pacing;

@@ -1,0 +1,141 @@
+//! Header repair: what the intake adds and what an account needs changed, for content of any kind.
+//!
+//! The first octet of the input chooses the account; the rest is the content.
+
+#![no_main]
+
+use std::collections::BTreeSet;
+
+use libfuzzer_sys::fuzz_target;
+use mail_parser::{Message, MessageParser, PartType};
+use mailsluice::ids::MessageId;
+use mailsluice::message::fields::{AddedField, FieldRule};
+use mailsluice::message::header::HeaderBlock;
+use mailsluice::message::outgoing::{Abilities, Letter, Rendered, Unsendable, render};
+use mailsluice::message::sender::{SenderMode, SenderRule};
+use mailsluice::message::submission::{Additions, prepare};
+use mailsluice::message::trace::Hop;
+use mailsluice::provider::presets::RepeatedFields;
+use mailsluice::route::Origin;
+use mailsluice::smtp::{Envelope, ReversePath};
+
+fuzz_target!(|input: &[u8]| {
+    let Some((choice, content)) = input.split_first() else { return };
+    let content = with_crlf(content);
+    let reverse_path = match choice & 1 {
+        0 => ReversePath::Null,
+        _ => ReversePath::Address("camera@device.example".parse().unwrap()),
+    };
+    let hop = Hop {
+        helo: "camera",
+        origin: Origin::Ip([192, 0, 2, 1].into()),
+        client: &"hall".into(),
+        hostname: "relay.example",
+        protocol: "ESMTP",
+        id: MessageId(1),
+        recipients: &[],
+        date: DATE,
+    };
+    let additions = Additions {
+        received: hop.received(),
+        date: DATE,
+        message_id: "1@relay.example",
+        reverse_path: &reverse_path,
+        hostname: "relay.example",
+    };
+    let prepared = prepare(&content, &additions);
+    let body = HeaderBlock::split(&content).1;
+    assert!(prepared.head.ends_with(body), "the intake leaves the body as it is");
+    assert!(prepared.head.len() <= content.len() + ROOM, "{} octets became {}", content.len(), prepared.head.len());
+    assert!(prepared.message_id.len() <= 998 && !prepared.message_id.contains(char::is_control));
+
+    let stored = prepared.head;
+    let Ok(once) = repaired(&stored, &reverse_path, *choice) else { return };
+    check(&stored, &once, *choice);
+    if choice & 4 != 0 {
+        return; // What an account adds goes to the end of the block each time.
+    }
+    let twice = repaired(&once.content, &once.envelope.reverse_path, *choice);
+    let text = |content: &[u8]| content.escape_ascii().to_string();
+    let twice = twice.map(|twice| text(&twice.content));
+    assert_eq!(twice, Ok(text(&once.content)), "what was repaired needs no repair");
+});
+
+/// Content as the session hands it over: no bare CR, no bare LF.
+fn with_crlf(input: &[u8]) -> Vec<u8> {
+    let mut content = Vec::with_capacity(input.len());
+    for (at, byte) in input.iter().enumerate() {
+        match byte {
+            b'\r' if input.get(at + 1) == Some(&b'\n') => {}
+            b'\r' | b'\n' => content.extend_from_slice(b"\r\n"),
+            other => content.push(*other),
+        }
+    }
+    content
+}
+
+fn repaired(stored: &[u8], reverse_path: &ReversePath, choice: u8) -> Result<Rendered, Unsendable> {
+    let rule = SenderRule {
+        mode: if choice & 2 == 0 { SenderMode::Rewrite } else { SenderMode::Keep },
+        from: Some("webmaster@example.com".parse().unwrap()),
+        allowed: vec!["*@allowed.example".parse().unwrap()],
+    };
+    let fields = if choice & 4 == 0 {
+        FieldRule::default()
+    } else {
+        FieldRule {
+            removed: vec!["X-SES-*".parse().unwrap()],
+            allowed: vec!["X-SES-Kept".parse().unwrap()],
+            added: vec![AddedField { name: "X-Site".into(), value: "shop".into() }],
+            repeated: RepeatedFields::Folded,
+        }
+    };
+    let abilities = Abilities { eight_bit_mime: choice & 8 == 0, smtp_utf8: choice & 16 == 0, size: u64::MAX };
+    let envelope = Envelope { reverse_path: reverse_path.clone(), recipients: vec!["a@example.org".parse().unwrap()] };
+    render(Letter { content: stored.to_vec(), envelope }, &rule, &fields, abilities)
+}
+
+fn check(stored: &[u8], once: &Rendered, choice: u8) {
+    let content = &once.content;
+    // Each octet can become three (`=3D`), a short word of a header an encoded word of its own.
+    assert!(content.len() <= 8 * stored.len() + ROOM, "{} octets became {}", stored.len(), content.len());
+    assert!(choice & 8 == 0 || content.is_ascii(), "8-bit for a host that takes seven");
+    let crlf = content.windows(2).filter(|window| window == b"\r\n").count();
+    for end in [b'\r', b'\n'] {
+        assert_eq!(content.iter().filter(|byte| **byte == end).count(), crlf, "bare line ends");
+    }
+    for part in protected(stored) {
+        assert!(content.windows(part.len()).any(|window| window == part), "a protected part has changed: {part:?}");
+    }
+}
+
+/// The bodies of the outermost parts that nobody may touch, as another parser finds them, where it is sure of them.
+fn protected(content: &[u8]) -> BTreeSet<&[u8]> {
+    let mut found = BTreeSet::new();
+    let Some(message) = MessageParser::default().parse(content) else { return found };
+    walk(&message, 0, content, &mut found, 0);
+    found
+}
+
+fn walk<'a>(message: &Message<'_>, id: u32, content: &'a [u8], found: &mut BTreeSet<&'a [u8]>, depth: usize) {
+    use mail_parser::MimeHeaders as _;
+    let Some(part) = message.part(id) else { return };
+    let media = part.content_type();
+    let kind = media.map(|media| media.ctype().to_ascii_lowercase()).unwrap_or_default();
+    let subtype = media.and_then(|media| media.subtype()).map(str::to_ascii_lowercase).unwrap_or_default();
+    if kind == "message" || kind == "multipart" && matches!(subtype.as_str(), "signed" | "encrypted") {
+        if let Some(body) = content.get(part.offset_body as usize..part.offset_end as usize) {
+            found.insert(body);
+        }
+        return;
+    }
+    if let (PartType::Multipart(children), true) = (&part.body, depth < 20) {
+        for child in children {
+            walk(message, *child, content, found, depth + 1);
+        }
+    }
+}
+
+/// Octets that the intake and repairs may add whatever the size.
+const ROOM: usize = 64 << 10;
+const DATE: &str = "Tue, 24 Nov 2026 09:00:00 +0000";

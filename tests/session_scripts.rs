@@ -1,38 +1,19 @@
-//! Conversations with a session, without I/O: the scripts of `tests/data/session/`, each in several chunkings of the same
-//! bytes, and properties of any conversation.
-//!
-//! A script has one directive a line:
-//!
-//! | | |
-//! |---|---|
-//! | `# …` | says what the script shows |
-//! | `P: key = number` | sets `max_message_size` or `max_recipients` |
-//! | `C: line` | the client sends a line and CRLF; several in a row are sent at once |
-//! | `R: bytes` | the client sends these bytes as they are; `\r`, `\n`, `\0` and `\xNN` as in Rust |
-//! | `R: N * bytes` | … N times |
-//! | `S: line` | the server's next line is this; `*` stands for any text |
-//! | `A: good`, `full`, `hops`, `sender`, `unavailable` | the answer to the next question; good unless it is said |
-//! | `M: from to,to protocol helo` | this message was handed over |
-//! | `\| line` | … and this is the next line of its content, with escapes; left out where only size counts |
-//! | `L: step from recipient reply` | this refusal was reported; `-` where something is not known; `*` as above |
-//! | `T: seconds` | so much time passes |
-//! | `D:` | the daemon stops |
-//! | `X:` | the session has closed |
-//!
-//! At its end every line, message and report of the session must have been expected.
+//! Conversations with a session, without I/O: the scripts of `tests/data/session/` ([`script`] says how they are written), each
+//! in several chunkings of the same bytes, and properties of any conversation.
+
+pub(crate) mod script;
 
 use std::collections::VecDeque;
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use mailsluice::ids::MessageId;
-use mailsluice::message::repair::SenderField;
-use mailsluice::message::sender::SenderRefused;
-use mailsluice::session::{Action, Answer, Event, Handover, Policy, Question, Refusal, Refused, Session, Stop};
-use mailsluice::smtp::{Reply, ReversePath};
+use mailsluice::session::{Action, Answer, Event, Handover, Policy, Question, Quirk, Refused, Session, Stop};
+use mailsluice::smtp::Reply;
 use mailsluice::time::Timestamp;
 use proptest::prelude::*;
+use secrecy::ExposeSecret;
+
+use self::script::{Directive, Script, matches, policy};
 
 /// A session, and everything that came out of it.
 struct Conversation {
@@ -41,27 +22,52 @@ struct Conversation {
     lines: VecDeque<String>,
     messages: VecDeque<(Handover, Vec<u8>)>,
     refusals: VecDeque<Refused>,
+    quirks: VecDeque<Quirk>,
+    endings: VecDeque<Ending>,
+    credentials: VecDeque<(String, String)>,
     chunks: Vec<Vec<u8>>,
-    answers: VecDeque<Option<Refusal>>,
+    answers: VecDeque<Option<Answer>>,
     handed_over: i64,
     abandoned: usize,
+    handshake: Handshake,
     closed: bool,
 }
 
+/// What is told of the end of a session.
+#[derive(Debug, PartialEq)]
+enum Ending {
+    Unterminated(String),
+    Probe,
+}
+
+/// Whether the session waits for TLS.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Handshake {
+    NotAskedFor,
+    AskedFor,
+}
+
 impl Conversation {
-    fn new(policy: Policy) -> Self {
+    fn new(policy: Policy, early: bool) -> Self {
         let now = Timestamp::from_secs(1_795_362_588);
-        let (session, actions) = Session::new(policy, now);
+        let (mut session, actions) = Session::new(policy, now);
+        if early {
+            session.early();
+        }
         let mut conversation = Self {
             session,
             now,
             lines: VecDeque::new(),
             messages: VecDeque::new(),
             refusals: VecDeque::new(),
+            quirks: VecDeque::new(),
+            endings: VecDeque::new(),
+            credentials: VecDeque::new(),
             chunks: Vec::new(),
             answers: VecDeque::new(),
             handed_over: 0,
             abandoned: 0,
+            handshake: Handshake::NotAskedFor,
             closed: false,
         };
         conversation.perform(actions);
@@ -82,8 +88,11 @@ impl Conversation {
             assert!(!self.closed, "nothing follows Close: {action:?}");
             match action {
                 Action::Send(bytes) => self.take_lines(&bytes),
-                Action::Report(Event::Refused(refused)) => self.refusals.push_back(refused),
-                Action::Report(_) | Action::StartTls => {}
+                Action::Report(event) => self.take_event(event),
+                Action::StartTls => {
+                    assert!(actions.is_empty(), "the handshake is the last action");
+                    self.handshake = Handshake::AskedFor;
+                }
                 Action::Abandon => {
                     self.chunks.clear();
                     self.abandoned += 1;
@@ -100,18 +109,32 @@ impl Conversation {
     }
 
     fn take_lines(&mut self, bytes: &[u8]) {
+        assert_eq!(self.handshake, Handshake::NotAskedFor, "nothing is said during a handshake");
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             assert!(line.ends_with(b"\r\n") && line.len() <= 512, "a reply line: {line:?}");
-            let line = std::str::from_utf8(line).expect("replies are ASCII").trim_end();
+            let line = std::str::from_utf8(line).expect("replies are ASCII").trim_end_matches("\r\n");
             let refusal = Reply::new(line[..3].parse().unwrap(), &line[4..]);
             assert!(refusal.is_positive() || refusal.status().is_some(), "its enhanced status: {line}");
             self.lines.push_back(line.to_owned());
         }
     }
 
+    fn take_event(&mut self, event: Event) {
+        match event {
+            Event::Refused(refused) => self.refusals.push_back(refused),
+            Event::Quirk(quirk) => self.quirks.push_back(quirk),
+            Event::Unterminated { from } => self.endings.push_back(Ending::Unterminated(from.to_string())),
+            Event::Probe => self.endings.push_back(Ending::Probe),
+        }
+    }
+
     fn answer(&mut self, question: Question) -> Answer {
-        if let Some(refusal) = self.answers.pop_front().flatten() {
-            return Answer::Refused(refusal);
+        let given = self.answers.pop_front().flatten();
+        if let Question::Authenticate(asked) = &question {
+            self.credentials.push_back((asked.username.clone(), asked.password.expose_secret().to_owned()));
+        }
+        if let Some(answer) = given {
+            return answer;
         }
         match question {
             Question::Store { seq, bytes } => {
@@ -137,25 +160,23 @@ impl Conversation {
         let actions = self.session.timeout(self.now);
         self.perform(actions);
     }
-}
 
-fn policy() -> Policy {
-    Policy { max_message_size: 10_000_000, max_recipients: 100, ..Policy::new("relay.example") }
+    fn secure(&mut self) {
+        assert_eq!(std::mem::replace(&mut self.handshake, Handshake::NotAskedFor), Handshake::AskedFor);
+        let actions = self.session.secured(self.now);
+        self.perform(actions);
+    }
 }
 
 #[test]
 fn every_script_goes_as_written_in_any_chunking() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/session");
-    let mut count = 0;
-    for entry in fs::read_dir(&directory).unwrap() {
-        let path = entry.unwrap().path();
-        let script = fs::read_to_string(&path).unwrap();
+    let scripts = script::all();
+    for script in &scripts {
         for chunk in [usize::MAX, 1, 2, 3, 7, 1000] {
-            Run::new(&script, chunk, format!("{} in pieces of {chunk}", path.display())).play(&script);
+            Run::new(script, chunk).play(script);
         }
-        count += 1;
     }
-    assert!(count >= 10, "only {count} scripts in {}", directory.display());
+    assert!(scripts.len() >= 20, "only {} scripts", scripts.len());
 }
 
 /// One run of a script.
@@ -170,90 +191,88 @@ struct Run {
 }
 
 impl Run {
-    fn new(script: &str, chunk: usize, place: String) -> Self {
-        let mut policy = policy();
-        for (key, value) in script.lines().filter_map(|line| line.strip_prefix("P: ")?.split_once(" = ")) {
-            match key {
-                "max_message_size" => policy.max_message_size = value.parse().unwrap(),
-                "max_recipients" => policy.max_recipients = value.parse().unwrap(),
-                other => panic!("{place}: no such key: {other}"),
-            }
-        }
-        Self { conversation: Conversation::new(policy), chunk, input: Vec::new(), content: None, told: false, place }
+    fn new(script: &Script, chunk: usize) -> Self {
+        let early = matches!(script.steps.first(), Some(step) if matches!(step.directive, Directive::Send(_)));
+        let conversation = Conversation::new(script.policy.clone(), early);
+        Self { conversation, chunk, input: Vec::new(), content: None, told: false, place: String::new() }
     }
 
-    fn play(mut self, script: &str) {
-        let title = self.place.clone();
-        for (number, line) in script.lines().enumerate() {
-            self.place = format!("{title}: line {}: {line}", number + 1);
-            let (directive, text) = line.split_once(' ').unwrap_or((line, ""));
-            if !matches!(directive, "C:" | "R:") {
+    fn play(mut self, script: &Script) {
+        for step in &script.steps {
+            self.place = format!("{} in pieces of {}", step.place, self.chunk);
+            if !matches!(step.directive, Directive::Send(_)) {
                 let input = std::mem::take(&mut self.input);
                 self.conversation.send(&input, self.chunk);
             }
-            if directive != "|" {
+            if !matches!(step.directive, Directive::Content(_)) {
                 self.end_of_content();
             }
-            self.directive(directive, text);
+            self.directive(&step.directive);
         }
-        self.place = format!("{title}: at its end");
+        self.place = format!("{} in pieces of {}: at its end", script.name, self.chunk);
+        let input = std::mem::take(&mut self.input);
+        self.conversation.send(&input, self.chunk);
         self.end_of_content();
-        let left = &self.conversation;
-        assert_eq!(left.lines, [""; 0], "{}: unexpected lines", self.place);
-        assert!(left.messages.is_empty(), "{}: unexpected messages {:?}", self.place, left.messages);
-        assert_eq!(left.refusals, [], "{}: unexpected reports", self.place);
-        assert!(left.answers.is_empty(), "{}: a question was expected", self.place);
-        assert!(left.chunks.is_empty(), "{}: chunks were left behind", self.place);
+        let (left, place) = (&self.conversation, &self.place);
+        assert_eq!(left.lines, [""; 0], "{place}: unexpected lines");
+        assert!(left.messages.is_empty(), "{place}: unexpected messages {:?}", left.messages);
+        assert_eq!(left.refusals, [], "{place}: unexpected reports");
+        assert_eq!(left.quirks, [], "{place}: unexpected quirks");
+        assert_eq!(left.endings, [], "{place}: unexpected endings");
+        assert_eq!(left.credentials, [], "{place}: unexpected credentials");
+        assert!(left.answers.is_empty(), "{place}: a question was expected");
+        assert!(left.chunks.is_empty(), "{place}: chunks were left behind");
     }
 
-    fn directive(&mut self, directive: &str, text: &str) {
-        let place = &self.place;
+    fn directive(&mut self, directive: &Directive) {
+        let (place, conversation) = (&self.place, &mut self.conversation);
         match directive {
-            "#" | "P:" | "" => {}
-            "C:" => self.input.extend_from_slice(format!("{text}\r\n").as_bytes()),
-            "R:" => self.input.extend(raw(text)),
-            "S:" => {
-                let line =
-                    self.conversation.lines.pop_front().unwrap_or_else(|| panic!("{place}: the server is silent"));
-                assert!(matches(text, &line), "{place}: the server says {line}");
+            Directive::Send(bytes) => self.input.extend_from_slice(bytes),
+            Directive::Reply(pattern) => {
+                let line = conversation.lines.pop_front().unwrap_or_else(|| panic!("{place}: the server is silent"));
+                assert!(matches(pattern, &line), "{place}: the server says {line}");
             }
-            "A:" => self.conversation.answers.push_back(refusal(text)),
-            "M:" => {
-                let message = self.conversation.messages.pop_front();
+            Directive::Answer(answer) => conversation.answers.push_back(answer.clone()),
+            Directive::Credentials { username, password } => {
+                let asked = conversation.credentials.pop_front();
+                assert_eq!(asked.as_ref(), Some(&(username.clone(), password.clone())), "{place}");
+            }
+            Directive::Message(text) => {
+                let message = conversation.messages.pop_front();
                 let (handover, content) = message.unwrap_or_else(|| panic!("{place}: no message was handed over"));
-                assert_eq!(summary(&handover), text, "{place}");
+                assert_eq!(script::summary(&handover), *text, "{place}");
                 self.content = Some(content);
             }
-            "|" => {
+            Directive::Content(line) => {
                 let content = self.content.as_mut().unwrap_or_else(|| panic!("{place}: no message is open"));
-                let line = [unescape(text), b"\r\n".to_vec()].concat();
-                assert!(
-                    content.starts_with(&line),
-                    "{place}: the content goes on {:?}",
-                    String::from_utf8_lossy(content)
-                );
+                let found = String::from_utf8_lossy(content);
+                assert!(content.starts_with(line), "{place}: the content goes on {found:?}");
                 content.drain(..line.len());
                 self.told = true;
             }
-            "L:" => {
-                let refused = self.conversation.refusals.pop_front();
-                let refused = refused.unwrap_or_else(|| panic!("{place}: nothing was reported"));
-                let found = format!(
-                    "{} {} {} {}",
-                    refused.step.as_str(),
-                    refused.from.as_ref().map_or("-".into(), ReversePath::to_string),
-                    refused.recipient.as_ref().map_or("-".into(), ToString::to_string),
-                    refused.reply
-                );
-                assert!(matches(text, &found), "{place}: reported was {found}");
+            Directive::Refused(pattern) => {
+                let refused = conversation.refusals.pop_front();
+                let found = script::refused(&refused.unwrap_or_else(|| panic!("{place}: nothing was reported")));
+                assert!(matches(pattern, &found), "{place}: reported was {found}");
             }
-            "T:" => self.conversation.pass(Duration::from_secs(text.parse().unwrap())),
-            "D:" => {
-                let actions = self.conversation.session.stop(Stop::AfterContent);
-                self.conversation.perform(actions);
+            Directive::Quirk(name) => {
+                assert_eq!(conversation.quirks.pop_front().map(Quirk::as_str), Some(name.as_str()), "{place}");
             }
-            "X:" => assert!(self.conversation.closed, "{place}: the session goes on"),
-            other => panic!("{place}: no such directive: {other}"),
+            Directive::Unterminated(from) => {
+                assert_eq!(conversation.endings.pop_front(), Some(Ending::Unterminated(from.clone())), "{place}");
+            }
+            Directive::Probe => assert_eq!(conversation.endings.pop_front(), Some(Ending::Probe), "{place}"),
+            Directive::Pass(span) => conversation.pass(*span),
+            Directive::Secured => conversation.secure(),
+            Directive::Stop => {
+                let actions = conversation.session.stop(Stop::AfterContent);
+                conversation.perform(actions);
+            }
+            Directive::HangUp => {
+                let actions = conversation.session.hung_up();
+                conversation.perform(actions);
+            }
+            Directive::Closed => assert!(conversation.closed, "{place}: the session goes on"),
         }
     }
 
@@ -261,69 +280,6 @@ impl Run {
     fn end_of_content(&mut self) {
         let content = self.content.take().filter(|_| std::mem::take(&mut self.told)).unwrap_or_default();
         assert!(content.is_empty(), "{}: {:?} was not expected", self.place, String::from_utf8_lossy(&content));
-    }
-}
-
-fn summary(handover: &Handover) -> String {
-    let recipients: Vec<_> = handover.envelope.recipients.iter().map(ToString::to_string).collect();
-    let Handover { helo, protocol, envelope, .. } = handover;
-    format!("{} {} {protocol} {helo}", envelope.reverse_path, recipients.join(","))
-}
-
-fn refusal(name: &str) -> Option<Refusal> {
-    Some(match name {
-        "good" => return None,
-        "full" => Refusal::Full,
-        "hops" => Refusal::TooManyHops,
-        "sender" => Refusal::SenderNotAllowed {
-            refused: SenderRefused::Header { field: SenderField::From, text: "visitor@example.net".into() },
-            allowed: vec!["webmaster@example.com".parse().unwrap(), "*@shop.example".parse().unwrap()],
-        },
-        "unavailable" => Refusal::Unavailable,
-        other => panic!("no such refusal: {other}"),
-    })
-}
-
-fn raw(text: &str) -> Vec<u8> {
-    match text.split_once(" * ").and_then(|(count, bytes)| Some((count.parse::<usize>().ok()?, bytes))) {
-        Some((count, bytes)) => unescape(bytes).repeat(count),
-        None => unescape(text),
-    }
-}
-
-fn unescape(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        if *first != b'\\' {
-            bytes.push(*first);
-            continue;
-        }
-        let (kind, after) = rest.split_first().expect("something behind the backslash");
-        rest = after;
-        bytes.push(match kind {
-            b'r' => b'\r',
-            b'n' => b'\n',
-            b'0' => 0,
-            b'x' => {
-                let (digits, after) = rest.split_at(2);
-                rest = after;
-                u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap()
-            }
-            other => panic!("no such escape: {other}"),
-        });
-    }
-    bytes
-}
-
-/// Whether `text` is `pattern`, in which `*` stands for any text.
-fn matches(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((start, rest)) => text.strip_prefix(start).is_some_and(|text| {
-            text.char_indices().map(|(at, _)| at).chain([text.len()]).any(|at| matches(rest, &text[at..]))
-        }),
     }
 }
 
@@ -370,7 +326,7 @@ struct Outcome {
 }
 
 fn outcome(input: &[u8], cuts: &[usize]) -> Outcome {
-    let mut conversation = Conversation::new(Policy { max_message_size: 5000, max_recipients: 2, ..policy() });
+    let mut conversation = Conversation::new(Policy { max_message_size: 5000, max_recipients: 2, ..policy() }, false);
     let mut rest = input;
     for cut in cuts.iter().chain([&usize::MAX]) {
         let (piece, after) = rest.split_at((*cut).min(rest.len()));
@@ -384,7 +340,7 @@ fn outcome(input: &[u8], cuts: &[usize]) -> Outcome {
 #[test]
 fn a_flood_of_refusals_is_reported_up_to_a_bound_until_a_message_is_taken() {
     for flood in ["DATA\r\n", "RSET\r\nDATA\r\n", "MAIL FROM:<x\r\n", "MAIL FROM:<a@b> X=1\r\n", "RCPT TO:<x\r\n"] {
-        let mut conversation = Conversation::new(policy());
+        let mut conversation = Conversation::new(policy(), false);
         conversation.send(flood.repeat(1000).as_bytes(), usize::MAX);
         assert!(conversation.lines.len() >= 1000);
         let reported = conversation.refusals.len();
@@ -421,7 +377,7 @@ proptest! {
             content.extend(vec![if matches!(byte, b'\r' | b'\n' | b'.') { b'x' } else { byte }; count]);
             content.extend_from_slice(b"\r\n");
         }
-        let mut conversation = Conversation::new(policy());
+        let mut conversation = Conversation::new(policy(), false);
         let start = b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n";
         conversation.send(&[start, content.as_slice(), b".\r\nNOOP\r\n"].concat(), chunk);
         prop_assert_eq!(conversation.lines.len(), 6);

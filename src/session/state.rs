@@ -85,6 +85,9 @@ impl Session {
         (session, vec![banner])
     }
 
+    /// The client has spoken before the banner was sent: to be called before [`handle`](Self::handle).
+    pub fn early(&mut self) {}
+
     /// Reads what the client sent. While a question is open, what comes is kept for later.
     pub fn handle(&mut self, input: &[u8], now: Timestamp) -> Vec<Action> {
         let mut output = self.output();

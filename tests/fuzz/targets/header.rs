@@ -4,10 +4,8 @@
 
 #![no_main]
 
-use std::collections::BTreeSet;
-
 use libfuzzer_sys::fuzz_target;
-use mail_parser::{Message, MessageParser, PartType};
+use mail_parser::{MessageParser, MimeHeaders as _};
 use mailsluice::ids::MessageId;
 use mailsluice::message::fields::{AddedField, FieldRule};
 use mailsluice::message::header::HeaderBlock;
@@ -104,36 +102,64 @@ fn check(stored: &[u8], once: &Rendered, choice: u8) {
     for end in [b'\r', b'\n'] {
         assert_eq!(content.iter().filter(|byte| **byte == end).count(), crlf, "bare line ends");
     }
-    for part in protected(stored) {
-        assert!(content.windows(part.len()).any(|window| window == part), "a protected part has changed: {part:?}");
+    for part in protected(stored).into_iter().filter(|part| !part.is_empty()) {
+        assert!(content.windows(part.len()).any(|window| window == part), "changed: {}", part.escape_ascii());
     }
 }
 
-/// The bodies of the outermost parts that nobody may touch, as another parser finds them, where it is sure of them.
-fn protected(content: &[u8]) -> BTreeSet<&[u8]> {
-    let mut found = BTreeSet::new();
-    let Some(message) = MessageParser::default().parse(content) else { return found };
-    walk(&message, 0, content, &mut found, 0);
-    found
+/// The bodies of the message and of the parts on its first level that nobody may touch.
+fn protected(content: &[u8]) -> Vec<&[u8]> {
+    let Some((media, body)) = entity(content) else { return Vec::new() };
+    if media.is_protected() {
+        return vec![body];
+    }
+    let (true, Some(boundary)) = (media.name.starts_with("multipart/"), &media.boundary) else { return Vec::new() };
+    let parts = parts(body, boundary).into_iter().filter_map(entity);
+    parts.filter(|(media, _)| media.is_protected()).map(|(_, body)| body).collect()
 }
 
-fn walk<'a>(message: &Message<'_>, id: u32, content: &'a [u8], found: &mut BTreeSet<&'a [u8]>, depth: usize) {
-    use mail_parser::MimeHeaders as _;
-    let Some(part) = message.part(id) else { return };
-    let media = part.content_type();
-    let kind = media.map(|media| media.ctype().to_ascii_lowercase()).unwrap_or_default();
-    let subtype = media.and_then(|media| media.subtype()).map(str::to_ascii_lowercase).unwrap_or_default();
-    if kind == "message" || kind == "multipart" && matches!(subtype.as_str(), "signed" | "encrypted") {
-        if let Some(body) = content.get(part.offset_body as usize..part.offset_end as usize) {
-            found.insert(body);
-        }
-        return;
+/// A media type as another parser reads it.
+struct Media {
+    name: String,
+    boundary: Option<String>,
+}
+
+impl Media {
+    fn is_protected(&self) -> bool {
+        matches!(self.name.as_str(), "multipart/signed" | "multipart/encrypted") || self.name.starts_with("message/")
     }
-    if let (PartType::Multipart(children), true) = (&part.body, depth < 20) {
-        for child in children {
-            walk(message, *child, content, found, depth + 1);
+}
+
+/// What this is, where that is beyond doubt, and its body.
+fn entity(content: &[u8]) -> Option<(Media, &[u8])> {
+    let end = content.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let (header, body) = content.split_at(end);
+    let message = MessageParser::default().parse_headers(header)?;
+    // Of two of them, each reader may believe another.
+    let fields = message.headers().iter().filter(|field| field.name().eq_ignore_ascii_case("Content-Type")).count();
+    let media = message.content_type()?;
+    let name = format!("{}/{}", media.c_type, media.c_subtype.as_deref().unwrap_or_default()).to_ascii_lowercase();
+    let media = Media { name, boundary: media.attribute("boundary").map(str::to_owned) };
+    (fields == 1 && HeaderBlock::split(header).1.is_empty()).then_some((media, body))
+}
+
+/// The parts between delimiter lines, without the line end in front of a delimiter.
+fn parts<'a>(body: &'a [u8], boundary: &str) -> Vec<&'a [u8]> {
+    let (mut parts, mut part, mut at) = (Vec::new(), None, 0);
+    for line in body.split_inclusive(|octet| *octet == b'\n') {
+        let behind = line.strip_prefix(b"--").and_then(|line| line.strip_prefix(boundary.as_bytes()));
+        let behind = behind.map(<[u8]>::trim_ascii_end);
+        if matches!(behind, Some(b"" | b"--")) {
+            parts.extend(part.map(|start: usize| &body[start..at.max(start + 2) - 2]));
+            part = (behind == Some(b"")).then_some(at + line.len());
+            if part.is_none() {
+                break;
+            }
         }
+        at += line.len();
     }
+    parts.extend(part.map(|start| &body[start..]));
+    parts
 }
 
 /// Octets that the intake and repairs may add whatever the size.

@@ -12,7 +12,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use libfuzzer_sys::fuzz_target;
 use mailsluice::ids::MessageId;
 use mailsluice::route::Hidden;
-use mailsluice::session::{Action, Answer, AuthRule, Manners, Policy, Question, Refusal, Session, Stop, Tls};
+use mailsluice::session::{Action, Answer, AuthRule, Handover, Manners, Policy, Question, Refusal, Session, Stop, Tls};
 use mailsluice::time::Timestamp;
 use peak_alloc::PeakAlloc;
 
@@ -25,9 +25,8 @@ fuzz_target!(|input: &[u8]| {
         None => (&b""[..], input),
     };
     let events = events(input);
-    let sizes: Vec<usize> = options.iter().filter(|octet| octet.is_ascii_digit()).map(|octet| piece(*octet)).collect();
-    let whole = Conversation::of(options, &events, &sizes);
-    let single = Conversation::of(options, &events, &[1]);
+    let whole = Conversation::of(options, &events, Pieces::chosen(options));
+    let single = Conversation::of(options, &events, Pieces::Single);
     let ends = single.ends;
     assert!(single.messages <= ends, "{} messages, {ends} ends of content", single.messages);
     // What follows STARTTLS in its piece is thrown away, so that pieces matter.
@@ -46,6 +45,7 @@ enum Event {
 
 fn events(input: &[u8]) -> Vec<Event> {
     let mut events = Vec::new();
+    let mut room = REPEATED_OCTETS;
     let mut octets = Vec::new();
     let mut rest = input;
     while let Some((first, after)) = rest.split_first() {
@@ -54,7 +54,9 @@ fn events(input: &[u8]) -> Vec<Event> {
             [0x1A, 0, b'N', ..] => Event::Stop(Stop::Now),
             [0x1A, 0, b'T', ..] => Event::Deadline,
             [0x1A, count, octet, after @ ..] => {
-                octets.extend(std::iter::repeat_n(*octet, usize::from(*count) << 10));
+                let count = (usize::from(*count) << 10).min(room);
+                room -= count;
+                octets.extend(std::iter::repeat_n(*octet, count));
                 rest = after;
                 continue;
             }
@@ -72,12 +74,37 @@ fn events(input: &[u8]) -> Vec<Event> {
     events
 }
 
-/// `1` to `8` are so many octets, `9` is as many as the driver of `receive` hands over at most, `0` as many as it reads.
-fn piece(digit: u8) -> usize {
-    match digit {
-        b'0' => 16 * 1024,
-        b'9' => 1024,
-        digit => usize::from(digit - b'0'),
+/// What of the octets that a client sends comes at once.
+#[derive(PartialEq)]
+enum Pieces {
+    /// So many, and how many pieces there have been.
+    Of(Vec<usize>, usize),
+    /// One, or a run of the same one, within which nothing can happen.
+    Single,
+}
+
+impl Pieces {
+    /// `1` to `8` are so many octets, `9` is as many as the driver of `receive` hands over at most, `0` as many as it
+    /// reads.
+    fn chosen(options: &[u8]) -> Self {
+        let size = |digit: &u8| match digit {
+            b'0' => 16 * 1024,
+            b'9' => 1024,
+            digit => usize::from(digit - b'0'),
+        };
+        Self::Of(options.iter().filter(|octet| octet.is_ascii_digit()).map(size).collect(), 0)
+    }
+
+    fn next(&mut self, octets: &[u8]) -> usize {
+        let size = match self {
+            Self::Single => octets.iter().take(1025).take_while(|octet| **octet == octets[0]).count().max(2) - 1,
+            Self::Of(sizes, count) => {
+                *count += 1;
+                let last = if *count < PIECES { sizes.last() } else { None };
+                *sizes.get(*count - 1).or(last).unwrap_or(&1024)
+            }
+        };
+        size.min(octets.len())
     }
 }
 
@@ -112,7 +139,10 @@ struct Conversation {
     /// Questions about the queue are refused.
     full: bool,
     lf_end: bool,
+    /// All replies and messages.
     heard: DefaultHasher,
+    /// The chunks of the message that is arriving.
+    stored: DefaultHasher,
     messages: usize,
     /// How often content has ended, as [`Ends`] sees it.
     ends: usize,
@@ -123,34 +153,28 @@ struct Conversation {
 }
 
 impl Conversation {
-    /// Sends the octets of `events` in pieces of `sizes`, the last of which goes on.
-    fn of(options: &[u8], events: &[Event], sizes: &[usize]) -> Self {
+    fn of(options: &[u8], events: &[Event], mut pieces: Pieces) -> Self {
         let before = ALLOCATED.current_usage();
         let now = Timestamp::from_secs(1_795_362_588);
         let policy = policy(options);
         let lf_end = policy.lf_end;
         let (session, banner) = Session::new(policy, now);
         let full = options.contains(&b'q');
-        let (heard, content) = (DefaultHasher::new(), None);
+        let (heard, stored, content) = (DefaultHasher::new(), DefaultHasher::new(), None);
         let (messages, ends, chunks, secured, closed) = (0, 0, 0, false, false);
-        let mut talk = Self { session, now, full, lf_end, heard, messages, ends, content, chunks, secured, closed };
+        let mut talk =
+            Self { session, now, full, lf_end, heard, stored, messages, ends, content, chunks, secured, closed };
         talk.perform(banner);
-        let mut sizes = sizes.iter().copied();
-        let mut size = sizes.next().unwrap_or(1024);
         for event in events {
             match event {
                 Event::Octets(octets) => {
                     let mut rest = octets.as_slice();
                     while !rest.is_empty() {
-                        // In pieces of one octet, a run of the same one goes in larger ones: nothing can happen within.
-                        let run = rest.iter().take_while(|octet| **octet == rest[0]).count();
-                        let take = if size == 1 && run > 1 { (run - 1).min(1024) } else { size.min(rest.len()) };
-                        let (piece, after) = rest.split_at(take);
-                        talk.send(piece, size == 1);
+                        let (piece, after) = rest.split_at(pieces.next(rest));
+                        talk.send(piece, pieces == Pieces::Single);
                         let held = ALLOCATED.current_usage().saturating_sub(before);
                         assert!(held <= HELD_OCTETS, "a session holds {held} octets");
                         rest = after;
-                        size = sizes.next().unwrap_or(size);
                     }
                 }
                 Event::Stop(stop) => {
@@ -203,6 +227,7 @@ impl Conversation {
                 Action::Abandon => {
                     assert!(self.chunks > 0, "there is nothing to abandon");
                     self.chunks = 0;
+                    self.stored = DefaultHasher::new();
                 }
                 Action::Close => {
                     assert!(actions.as_slice().is_empty() && self.session.deadline().is_none());
@@ -247,9 +272,12 @@ impl Conversation {
             Question::Store { seq, bytes } => {
                 assert_eq!(seq, self.chunks + 1, "chunks come without gaps");
                 assert!(bytes.len() <= CHUNK_OCTETS + 16 * 1024 + 2, "a chunk of {} octets", bytes.len());
-                self.heard.write(&bytes);
                 self.chunks = seq;
-                if self.full { Answer::Refused(Refusal::Full) } else { Answer::Stored }
+                if self.full {
+                    return Answer::Refused(Refusal::Full);
+                }
+                self.stored.write(&bytes);
+                Answer::Stored
             }
             Question::Enqueue(handover) => {
                 assert_eq!(handover.chunks, self.chunks);
@@ -260,7 +288,9 @@ impl Conversation {
                 for end in [b'\r', b'\n'] {
                     assert_eq!(handover.head.iter().filter(|octet| **octet == end).count(), crlf, "bare line ends");
                 }
-                format!("{handover:?}").hash(&mut self.heard);
+                // How many chunks there are depends on the pieces.
+                format!("{:?}", Handover { chunks: 0, ..handover }).hash(&mut self.heard);
+                self.heard.write_u64(std::mem::take(&mut self.stored).finish());
                 self.messages += 1;
                 if self.full {
                     return Answer::Refused(Refusal::Full);
@@ -287,6 +317,10 @@ impl Ends {
     }
 }
 
+/// What orders may send in one conversation.
+const REPEATED_OCTETS: usize = 600 << 10;
+/// Pieces of one size, before they are as large as those of `receive`.
+const PIECES: usize = 2_000;
 /// What `session` keeps of content, and of a header block.
 const CHUNK_OCTETS: usize = 256 << 10;
 /// A header block and the chunk behind it, in vectors that may have doubled, and a transaction.

@@ -153,10 +153,10 @@ const DOORS: [(&str, &str); 4] = [
 ];
 
 /// The crates that words and rules may use: they compute and do no I/O.
-const PURE_CRATES: [&str; 5] = ["base64", "ipnet", "mail_parser", "serde", "thiserror"];
+const PURE_CRATES: [&str; 6] = ["base64", "ipnet", "mail_parser", "secrecy", "serde", "thiserror"];
 
 /// The crates that words may use.
-const WORD_CRATES: [&str; 2] = ["serde", "thiserror"];
+const WORD_CRATES: [&str; 3] = ["secrecy", "serde", "thiserror"];
 /// What `src/time.rs` has beyond them: it writes dates and reads clocks.
 const CLOCK_CRATES: [&str; 2] = ["jiff", "rustix"];
 

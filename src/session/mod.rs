@@ -4,10 +4,14 @@
 //! touch a socket, a clock, the queue or a log: bytes and the time come in, [`Action`]s come out, and what only others
 //! know is asked by value ([`Question`]) and answered by value ([`Answer`]). `receive` drives it.
 
+mod auth;
 mod content;
 mod contract;
 mod extensions;
+mod foreign;
+mod greeting;
 mod lines;
+mod output;
 mod quirk;
 mod replies;
 mod reports;

@@ -1,5 +1,7 @@
 //! What a client does beside the rules and is let do: named, so that its owner can read it in the log.
 
+use crate::smtp::command::Lapse;
+
 /// A habit of a client that a stricter server would refuse, or trip over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Quirk {
@@ -96,6 +98,22 @@ impl Quirk {
             Self::NoHeader => ("no_header", "sends messages without a whole header block"),
             Self::NoQuit => ("no_quit", "drops the connection without QUIT"),
             Self::LfEnd => ("lf_end", "ends content with LF.LF"),
+        }
+    }
+}
+
+impl From<Lapse> for Quirk {
+    fn from(lapse: Lapse) -> Self {
+        match lapse {
+            Lapse::SpaceBefore | Lapse::SpaceBehind => Self::SpaceAroundCommand,
+            Lapse::Argument(_) => Self::ArgumentIgnored,
+            Lapse::OddName => Self::OddHelo,
+            Lapse::SpaceInPath => Self::SpaceInPath,
+            Lapse::NoBrackets => Self::NoBrackets,
+            Lapse::DisplayName => Self::DisplayName,
+            Lapse::BareLocalPart => Self::BareLocalPart,
+            Lapse::SourceRoute => Self::SourceRoute,
+            Lapse::SeveralPaths => Self::SeveralRecipients,
         }
     }
 }

@@ -1,7 +1,17 @@
 //! Everything that we say to a client: one function for each reply. A refusal has the right code, an enhanced status
 //! (RFC 3463) and a sentence that tells the owner of the device what to do; it is often the only thing that reaches them.
 
+mod login;
+mod manners;
+
 use std::net::IpAddr;
+
+pub(super) use login::{
+    auth_cancelled, auth_in_transaction, auth_needs_ehlo, auth_needs_tls, auth_not_offered, begin_tls, challenge,
+    logged_in, logged_in_already, login_denied, login_unavailable, malformed_response, needs_login,
+    needs_tls_and_login, tls_is_active, tls_not_offered, too_many_logins, unknown_mechanism,
+};
+pub(super) use manners::{bare_lf, early, is_http, is_tls, lapse, needs_helo, too_many_faults};
 
 use super::contract::Refusal;
 use crate::ids::MessageId;
@@ -57,7 +67,7 @@ pub(super) fn cannot_verify() -> Reply {
 
 /// To HELP.
 pub(super) fn help() -> Reply {
-    status(214, (2, 0, 0), "Commands: HELO EHLO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT (RFC 5321)")
+    status(214, (2, 0, 0), "Commands: HELO EHLO MAIL RCPT DATA RSET NOOP VRFY HELP AUTH STARTTLS QUIT (RFC 5321)")
 }
 
 /// To QUIT.
@@ -68,6 +78,26 @@ pub(super) fn bye(hostname: &str) -> Reply {
 /// The time for a step is over.
 pub(super) fn timed_out(hostname: &str) -> Reply {
     status(421, (4, 4, 2), format_args!("{hostname} has waited too long and closes the connection; connect again"))
+}
+
+/// The time for a transaction is over.
+pub(super) fn transaction_timed_out(hostname: &str) -> Reply {
+    status(
+        421,
+        (4, 4, 2),
+        format_args!(
+            "The message took too long and is not sent; {hostname} closes the connection: raise `transaction_timeout` for this client"
+        ),
+    )
+}
+
+/// The client has said that it is there for as long as a transaction may take.
+pub(super) fn stayed_too_long(hostname: &str) -> Reply {
+    status(
+        421,
+        (4, 4, 2),
+        format_args!("{hostname} has waited too long for mail and closes the connection; connect again"),
+    )
 }
 
 /// The daemon stops.
@@ -103,15 +133,16 @@ pub(super) fn bad_command(error: CommandError) -> Reply {
         CommandError::Unknown(verb) => {
             status(500, (5, 5, 2), format_args!("{verb:?} is no command here; HELP lists those that are"))
         }
-        CommandError::NotImplemented(verb) => status(
-            502,
-            (5, 5, 1),
-            format_args!("{verb} is not offered here: switch off login and encryption in the device's mail settings"),
-        ),
+        CommandError::NotImplemented(verb) => not_implemented(verb),
         CommandError::Argument(verb) => status(501, (5, 5, 4), format_args!("{verb} takes nothing behind it")),
         CommandError::Mail(error) => bad_path(error, "MAIL FROM:<address>", (5, 1, 7)),
         CommandError::Rcpt(error) => bad_path(error, "RCPT TO:<address>", (5, 1, 3)),
     }
+}
+
+/// To a command of SMTP that we do not have.
+pub(super) fn not_implemented(verb: &str) -> Reply {
+    status(502, (5, 5, 1), format_args!("{verb} is not offered here; HELP lists the commands that are"))
 }
 
 fn bad_path(error: PathError, form: &str, about_address: (u8, u16, u16)) -> Reply {
@@ -241,6 +272,40 @@ pub(super) fn refused(refusal: &Refusal) -> Reply {
     }
 }
 
+/// The sender is not among those that this client may use.
+pub(super) fn sender_not_listed(address: &Address, allowed: &[AddressPattern]) -> Reply {
+    status(
+        550,
+        (5, 7, 1),
+        format_args!(
+            "<{}> may not send from here: use {}, or add it to `senders` of this [[client]]",
+            shortened(address),
+            shown(allowed)
+        ),
+    )
+}
+
+/// The recipient is not among those that this client may send to.
+pub(super) fn recipient_not_listed(address: &Address, allowed: &[AddressPattern]) -> Reply {
+    status(
+        550,
+        (5, 7, 1),
+        format_args!(
+            "<{}> gets no mail from here: send to {}, or add it to `recipients` of this [[client]]",
+            shortened(address),
+            shown(allowed)
+        ),
+    )
+}
+
+/// Why one of several recipients of one command was refused, and so all of them.
+pub(super) fn none_of_several(mut reply: Reply) -> Reply {
+    if let Some(line) = reply.lines.last_mut() {
+        line.push_str("; none of the recipients of this command was taken");
+    }
+    reply
+}
+
 /// As it is reported: the last refusal of a flood that is.
 pub(super) fn last_reported(mut reply: Reply) -> Reply {
     if let Some(line) = reply.lines.last_mut() {
@@ -258,13 +323,23 @@ fn sender_not_allowed(refused: &SenderRefused, allowed: &[AddressPattern]) -> Re
         }
         SenderRefused::Nobody => "A message without a sender".to_owned(),
     };
-    let shown = allowed.iter().take(ALLOWED_SHOWN).map(AddressPattern::to_string).collect::<Vec<_>>().join(", ");
-    let more = if allowed.len() > ALLOWED_SHOWN { " and others" } else { "" };
     status(
         550,
         (5, 7, 1),
-        format_args!("{sender} may not send through this relay: set the device's sender to one of {shown}{more}"),
+        format_args!("{sender} may not send through this relay: set the device's sender to one of {}", shown(allowed)),
     )
+}
+
+/// The first of what is allowed.
+fn shown(allowed: &[AddressPattern]) -> String {
+    let shown = allowed.iter().take(ALLOWED_SHOWN).map(AddressPattern::to_string).collect::<Vec<_>>().join(", ");
+    let more = if allowed.len() > ALLOWED_SHOWN { " and others" } else { "" };
+    format!("{shown}{more}")
+}
+
+/// What leaves room for the rest of the reply.
+fn shortened(address: &Address) -> String {
+    address.as_str().chars().take(SENDER_SHOWN).collect()
 }
 
 /// A reply has 512 octets, and a reader less patience.

@@ -1,13 +1,21 @@
-//! The session: its states, and which command is legal in which.
+//! The session: its states, its time limits, and what comes in and goes out.
 
-use super::content::{CHUNK_OCTETS, Chunk, Complete, Content, Dropped, Progress};
-use super::contract::{Action, Answer, Event, Handover, Policy, Question, Refused, Step, Stop, Tls};
-use super::lines::{LINE_OCTETS, Line, Lines};
-use super::reports::Reports;
+mod arrival;
+mod commands;
+mod login;
+
+use std::fmt;
+
+use super::content::Content;
+use super::contract::{Action, Answer, Event, Policy, Step, Stop, Tls};
+use super::foreign::Foreign;
+use super::greeting::{Greeting, Standing};
+use super::lines::{LINE_OCTETS, Lines, RESPONSE_OCTETS};
+use super::output::{Output, Patience};
+use super::quirk::Quirk;
 use super::transaction::Transaction;
-use super::{extensions, replies};
-use crate::smtp::command::{Command, CommandError, ForwardPath, Parameter};
-use crate::smtp::{Address, Reply, ReversePath};
+use super::{auth, replies};
+use crate::smtp::{Reply, ReversePath};
 use crate::time::Timestamp;
 
 /// One client's conversation.
@@ -15,25 +23,33 @@ use crate::time::Timestamp;
 /// The driver passes in what comes ([`handle`](Self::handle)), the answers to questions ([`answer`](Self::answer)) and
 /// the time when [`deadline`](Self::deadline) has come ([`timeout`](Self::timeout)), and does what each of them returns.
 /// The deadline may change with every call.
-#[derive(Debug)]
 pub struct Session {
     policy: Policy,
+    opening: Opening,
     greeting: Greeting,
+    standing: Standing,
+    /// Logins that were denied.
+    denied: u32,
     state: State,
     lines: Lines,
     /// What came behind the octet that led to a question; no longer than the input of one call unless the driver reads
     /// on before it answers.
     pending: Vec<u8>,
-    deadline: Timestamp,
+    /// When the client must have done its next step.
+    step_ends: Timestamp,
+    /// When it must have begun a transaction, and not only say that it is there.
+    stay_ends: Timestamp,
     term: Term,
-    reports: Reports,
+    purpose: Purpose,
+    out: Output,
 }
 
-/// What the client said at HELO or EHLO.
-#[derive(Debug)]
-struct Greeting {
-    name: String,
-    protocol: &'static str,
+/// Whether the client let us speak first (RFC 5321 §4.3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opening {
+    InOrder,
+    /// It spoke before the banner, and nothing was made of that yet.
+    Early,
 }
 
 /// Where the conversation stands.
@@ -49,6 +65,12 @@ enum State {
     Storing(Transaction, Content, Then),
     /// The message is being handed over; of it remains what a refusal has to name.
     Enqueuing { from: ReversePath, chunks: u32 },
+    /// AUTH is under way; waits for the client's response.
+    LoggingIn(auth::Exchange),
+    /// The password is being looked at.
+    Verifying { username: String },
+    /// STARTTLS was accepted; nothing is read before TLS is active.
+    Securing,
     /// Nothing more is read or said.
     Closed,
 }
@@ -64,8 +86,19 @@ enum Then {
 #[derive(Clone, Copy, Debug)]
 enum Term {
     Open,
-    /// Until the transaction that is in its content has been answered.
-    ThisContent,
+    /// Until what is arriving or being asked has been answered.
+    ThisAnswer,
+}
+
+/// What the client came for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// It has said nothing, or nothing but who it is.
+    Unknown,
+    /// It has said more.
+    Earnest,
+    /// It has sent a message that was taken.
+    Fulfilled,
 }
 
 impl Session {
@@ -73,363 +106,300 @@ impl Session {
     pub fn new(policy: Policy, now: Timestamp) -> (Self, Vec<Action>) {
         let banner = Action::Send(replies::banner(&policy.hostname).to_bytes());
         let session = Self {
-            deadline: now.after(policy.timeout),
+            step_ends: now.after(policy.timeout),
+            stay_ends: now.after(policy.transaction_timeout),
             policy,
-            greeting: Greeting { name: String::new(), protocol: "SMTP" },
+            opening: Opening::InOrder,
+            greeting: Greeting::default(),
+            standing: Standing::default(),
+            denied: 0,
             state: State::Idle,
             lines: Lines::new(),
             pending: Vec::new(),
             term: Term::Open,
-            reports: Reports::default(),
+            purpose: Purpose::Unknown,
+            out: Output::default(),
         };
         (session, vec![banner])
     }
 
-    /// The client has spoken before the banner was sent: to be called before [`handle`](Self::handle).
-    pub fn early(&mut self) {}
+    /// The client has sent something before the banner went out. To be called before [`handle`](Self::handle), which is
+    /// where it shows: as a quirk, or as a refusal.
+    pub fn early(&mut self) {
+        self.opening = Opening::Early;
+    }
 
-    /// Reads what the client sent. While a question is open, what comes is kept for later.
+    /// Reads what the client sent. While a question is open, what comes is kept for later; while a TLS handshake is, it is
+    /// thrown away: it came in plain text (CVE-2011-0411).
     pub fn handle(&mut self, input: &[u8], now: Timestamp) -> Vec<Action> {
-        let mut output = self.output();
         if self.pending.is_empty() {
-            self.read(input, now, &mut output);
+            self.read(input, now);
         } else {
             self.pending.extend_from_slice(input);
-            self.read_pending(now, &mut output);
+            self.read_pending(now);
         }
-        self.done(output)
+        self.out.take()
     }
 
     /// Takes the answer to the open question; one that nobody asked for changes nothing.
     pub fn answer(&mut self, answer: Answer, now: Timestamp) -> Vec<Action> {
-        let mut output = self.output();
-        self.deadline = now.after(self.policy.timeout);
+        self.step_ends = now.after(self.policy.timeout);
         self.state = match (std::mem::replace(&mut self.state, State::Closed), answer) {
-            (State::Storing(transaction, content, Then::ReadOn), Answer::Stored) => {
-                State::Content(transaction, content)
+            (State::Storing(transaction, content, then), answer @ (Answer::Stored | Answer::Refused(_))) => {
+                self.chunk_answered(transaction, content, then, answer, now)
             }
-            (State::Storing(transaction, content, Then::HandOver), Answer::Stored) => {
-                self.hand_over(transaction, content, &mut output)
+            (State::Enqueuing { from, chunks }, answer @ (Answer::Enqueued(_) | Answer::Refused(_))) => {
+                self.message_answered(&from, chunks, answer, now)
             }
-            (State::Storing(transaction, mut content, then), Answer::Refused(refusal)) => {
-                output.abandon(content.drop_for(Dropped::NotStored(refusal)));
-                match then {
-                    Then::ReadOn => State::Content(transaction, content),
-                    Then::HandOver => self.hand_over(transaction, content, &mut output),
-                }
-            }
-            (State::Enqueuing { .. }, Answer::Enqueued(id)) => {
-                output.say(&replies::queued(id));
-                output.reports = Reports::default();
-                self.after_content(&mut output)
-            }
-            (State::Enqueuing { from, chunks }, Answer::Refused(refusal)) => {
-                output.abandon(chunks);
-                output.refuse(Step::Content, replies::refused(&refusal), Some(&from), None);
-                self.after_content(&mut output)
+            (State::Verifying { username }, answer @ (Answer::Authenticated | Answer::Denied | Answer::Refused(_))) => {
+                self.login_answered(username, answer)
             }
             (state, _) => state,
         };
-        self.read_pending(now, &mut output);
-        self.done(output)
+        self.read_pending(now);
+        self.out.take()
     }
 
     /// When [`timeout`](Self::timeout) has to be called; never while a question is open, nor when the session is closed.
     pub fn deadline(&self) -> Option<Timestamp> {
-        match self.state {
-            State::Idle | State::Mail(_) | State::Content(..) => Some(self.deadline),
-            State::Storing(..) | State::Enqueuing { .. } | State::Closed => None,
-        }
+        self.limit().map(|limit| limit.min(self.step_ends))
     }
 
     /// Ends the session where its deadline has come.
     pub fn timeout(&mut self, now: Timestamp) -> Vec<Action> {
-        match self.deadline() {
-            Some(deadline) if deadline <= now => self.end(replies::timed_out(&self.policy.hostname)),
-            _ => Vec::new(),
+        if self.deadline().is_some_and(|deadline| deadline <= now) {
+            self.run_out(now);
         }
+        self.out.take()
     }
 
     /// Ends the session because the daemon stops. While a question is open, it ends with the answer.
     pub fn stop(&mut self, stop: Stop) -> Vec<Action> {
         match (&self.state, stop) {
-            (State::Closed, _) => Vec::new(),
-            (State::Content(..), Stop::AfterContent) | (State::Storing(..) | State::Enqueuing { .. }, _) => {
-                self.term = Term::ThisContent;
-                Vec::new()
+            (State::Closed, _) => {}
+            (State::Content(..), Stop::AfterContent)
+            | (State::Storing(..) | State::Enqueuing { .. } | State::Verifying { .. }, _) => {
+                self.term = Term::ThisAnswer;
             }
-            (State::Idle | State::Mail(_), _) | (State::Content(..), Stop::Now) => {
-                self.end(replies::shutting_down(&self.policy.hostname))
+            (State::Content(..), Stop::Now)
+            | (State::Idle | State::Mail(_) | State::LoggingIn(_) | State::Securing, _) => {
+                self.end(replies::shutting_down(&self.policy.hostname));
             }
         }
+        self.out.take()
     }
 
-    /// TLS has begun: what was said before is forgotten (RFC 3207 §4.2).
+    /// TLS is active: what was said before is forgotten (RFC 3207 §4.2).
     pub fn secured(&mut self, now: Timestamp) -> Vec<Action> {
-        self.policy.tls = Tls::Active;
-        self.pending.clear();
-        self.deadline = now.after(self.policy.timeout);
-        Vec::new()
+        if !matches!(self.state, State::Closed) {
+            self.policy.tls = Tls::Active;
+            self.greeting = Greeting::default();
+            self.standing = Standing::default();
+            self.state = State::Idle;
+            self.lines = Lines::new();
+            self.pending.clear();
+            self.step_ends = now.after(self.policy.timeout);
+        }
+        self.out.take()
     }
 
-    /// The client is gone: what remains to be told.
+    /// The client is gone, or the connection broke: what remains to be told.
     pub fn hung_up(&mut self) -> Vec<Action> {
-        Vec::new()
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Content(transaction, content) => {
+                self.out.abandon(content.stored());
+                self.tell_unterminated(&transaction, &content);
+            }
+            State::Storing(_, content, _) => self.out.abandon(content.stored()),
+            State::Enqueuing { chunks, .. } => self.out.abandon(chunks),
+            State::Idle if self.purpose == Purpose::Fulfilled => self.out.note(Quirk::NoQuit),
+            State::Idle => self.tell_probe(),
+            State::Mail(_) | State::LoggingIn(_) | State::Verifying { .. } | State::Securing | State::Closed => {}
+        }
+        self.out.take()
     }
 
-    fn output(&mut self) -> Output {
-        Output { actions: Vec::new(), reports: std::mem::take(&mut self.reports) }
-    }
-
-    fn done(&mut self, output: Output) -> Vec<Action> {
-        self.reports = output.reports;
-        output.actions
-    }
-
-    fn read_pending(&mut self, now: Timestamp, output: &mut Output) {
+    fn read_pending(&mut self, now: Timestamp) {
         let pending = std::mem::take(&mut self.pending);
-        self.read(&pending, now, output);
+        self.read(&pending, now);
     }
 
     /// Reads commands and content until a question is open or the input ends.
-    fn read(&mut self, input: &[u8], now: Timestamp, output: &mut Output) {
+    fn read(&mut self, input: &[u8], now: Timestamp) {
         let mut rest = input;
         while !rest.is_empty() {
+            if self.limit().is_some_and(|limit| limit <= now) {
+                return self.run_out(now);
+            }
             let used = match std::mem::replace(&mut self.state, State::Closed) {
                 State::Closed => return,
                 State::Content(transaction, content) => {
-                    self.deadline = now.after(self.policy.timeout);
-                    self.content(transaction, content, rest, output)
+                    self.step_ends = now.after(self.policy.timeout);
+                    self.content(transaction, content, rest, now)
                 }
-                state @ (State::Storing(..) | State::Enqueuing { .. }) => {
+                state @ (State::Storing(..) | State::Enqueuing { .. } | State::Verifying { .. }) => {
                     self.state = state;
                     self.pending = rest.to_vec();
                     return;
                 }
-                state @ (State::Idle | State::Mail(_)) => {
-                    let (used, line) = self.lines.read(rest);
-                    // Only whole lines move the deadline: a client that sends an octet now and then must not stay.
-                    self.state = match line {
-                        Some(line) => {
-                            self.deadline = now.after(self.policy.timeout);
-                            self.line(state, line, output)
-                        }
-                        None => state,
-                    };
-                    used
+                State::Securing => {
+                    self.state = State::Securing;
+                    return;
                 }
+                state @ (State::Idle | State::Mail(_) | State::LoggingIn(_)) => self.line_octets(state, rest, now),
             };
             rest = &rest[used..];
         }
     }
 
-    fn line(&mut self, state: State, line: Line, output: &mut Output) -> State {
-        match line {
-            Line::Whole(line) => self.command(state, Command::parse(&line), output),
-            Line::TooLong => output.say_in(state, &replies::line_too_long(LINE_OCTETS)),
-        }
-    }
-
-    /// The one place that decides which command is legal when. HELO is not asked for: a device that forgets it would
-    /// lose its mail, and its name proves nothing.
-    fn command(&mut self, state: State, command: Result<Command, CommandError>, output: &mut Output) -> State {
-        let hostname = self.policy.hostname.as_str();
-        match (state, command) {
-            (_, Ok(Command::Helo(name))) => {
-                output.reports.begin();
-                output.say(&replies::helo(hostname));
-                self.greeting = Greeting { name, protocol: "SMTP" };
-                State::Idle
+    /// Reads a line, or a part of one; returns how much of the input was used.
+    fn line_octets(&mut self, state: State, input: &[u8], now: Timestamp) -> usize {
+        let most = if matches!(state, State::LoggingIn(_)) { RESPONSE_OCTETS } else { LINE_OCTETS };
+        let (used, line) = self.lines.read(input, most);
+        self.state = match (line, state) {
+            // Only whole lines move the deadline: a client that sends an octet now and then must not stay.
+            (Some(line), state) => {
+                self.step_ends = now.after(self.policy.timeout);
+                match state {
+                    State::LoggingIn(exchange) => self.response_line(exchange, line),
+                    state => self.command_line(state, line, now),
+                }
             }
-            (_, Ok(Command::Ehlo(name))) => {
-                output.reports.begin();
-                output.say(&replies::ehlo(hostname, extensions::offered(&self.policy)));
-                self.greeting = Greeting { name, protocol: "ESMTP" };
-                State::Idle
-            }
-            (State::Idle, Ok(Command::Mail { from, parameters })) => self.mail(from, &parameters, output),
-            (state, Ok(Command::Mail { from, .. })) => {
-                output.refuse(Step::Mail, replies::nested_mail(), Some(&from), None);
-                state
-            }
-            (State::Mail(transaction), Ok(Command::Rcpt { to, parameters })) => {
-                self.rcpt(transaction, to, &parameters, output)
-            }
-            (state, Ok(Command::Rcpt { .. })) => output.refuse_in(state, Step::Rcpt, replies::needs_mail()),
-            (State::Mail(transaction), Ok(Command::Data)) if !transaction.envelope.recipients.is_empty() => {
-                output.say(&replies::send_content());
-                State::Content(transaction, Content::new(self.policy.max_message_size))
-            }
-            (state @ State::Mail(_), Ok(Command::Data)) => {
-                output.refuse_in(state, Step::Data, replies::no_recipients())
-            }
-            (state, Ok(Command::Data)) => output.refuse_in(state, Step::Data, replies::needs_mail()),
-            (_, Ok(Command::Rset)) => {
-                output.reports.begin();
-                output.say_in(State::Idle, &replies::ok())
-            }
-            (state, Ok(Command::Noop)) => output.say_in(state, &replies::ok()),
-            (state, Ok(Command::Vrfy)) => output.say_in(state, &replies::cannot_verify()),
-            (state, Ok(Command::Help)) => output.say_in(state, &replies::help()),
-            (_, Ok(Command::Quit)) => output.close(&replies::bye(hostname)),
-            (state, Err(error)) => match step_of(&error) {
-                Some(step) => output.refuse_in(state, step, replies::bad_command(error)),
-                None => output.say_in(state, &replies::bad_command(error)),
-            },
-        }
-    }
-
-    fn mail(&self, from: ReversePath, parameters: &[Parameter], output: &mut Output) -> State {
-        match Transaction::begin(&from, parameters, &self.policy) {
-            Ok(transaction) => {
-                output.reports.begin();
-                output.say_in(State::Mail(transaction), &replies::sender_ok())
-            }
-            Err(reply) => {
-                output.refuse(Step::Mail, reply, Some(&from), None);
-                State::Idle
-            }
-        }
-    }
-
-    fn rcpt(
-        &self,
-        mut transaction: Transaction,
-        to: ForwardPath,
-        parameters: &[Parameter],
-        output: &mut Output,
-    ) -> State {
-        match transaction.add(to, parameters, &self.policy) {
-            Ok(()) => output.say(&replies::recipient_ok()),
-            Err((reply, recipient)) => {
-                output.refuse(Step::Rcpt, reply, Some(&transaction.envelope.reverse_path), recipient);
-            }
-        }
-        State::Mail(transaction)
-    }
-
-    /// Reads content; returns how much of the input was used.
-    fn content(&mut self, transaction: Transaction, mut content: Content, input: &[u8], output: &mut Output) -> usize {
-        let (used, progress) = content.read(input);
-        self.state = match progress {
-            Progress::More => State::Content(transaction, content),
-            Progress::Dropped { chunks } => {
-                output.abandon(chunks);
-                State::Content(transaction, content)
-            }
-            Progress::Chunk(chunk) => output.store(chunk, transaction, content, Then::ReadOn),
-            Progress::End => match content.take_rest() {
-                Some(chunk) => output.store(chunk, transaction, content, Then::HandOver),
-                None => self.hand_over(transaction, content, output),
+            (None, state @ State::LoggingIn(_)) => state,
+            (None, state) => match Foreign::beginning(self.lines.start()) {
+                Some(foreign) => self.turn_away(&state, foreign),
+                None => state,
             },
         };
         used
     }
 
-    /// Content has arrived whole: asks to enqueue it, or says why it was not kept.
-    fn hand_over(&self, transaction: Transaction, content: Content, output: &mut Output) -> State {
-        let protocol = transaction.protocol(self.greeting.protocol);
-        let envelope = transaction.envelope;
-        let reply = match content.complete() {
-            Ok(Complete { head, chunks, size }) => {
-                let (helo, from) = (self.greeting.name.clone(), envelope.reverse_path.clone());
-                let handover = Handover { helo, protocol, user: None, envelope, head, chunks, size };
-                output.ask(Question::Enqueue(handover));
-                return State::Enqueuing { from, chunks };
-            }
-            Err(Dropped::TooLarge) => replies::too_large(self.policy.max_message_size),
-            Err(Dropped::HeaderTooLarge) => replies::header_too_large(CHUNK_OCTETS),
-            Err(Dropped::NotStored(refusal)) => replies::refused(&refusal),
-        };
-        output.refuse(Step::Content, reply, Some(&envelope.reverse_path), None);
-        self.after_content(output)
+    /// When the session has to be further than it is, however busy it is: from MAIL to the end of data, or without mail.
+    fn limit(&self) -> Option<Timestamp> {
+        match &self.state {
+            State::Mail(transaction) | State::Content(transaction, _) => Some(transaction.until),
+            State::Idle | State::LoggingIn(_) | State::Securing => Some(self.stay_ends),
+            State::Storing(..) | State::Enqueuing { .. } | State::Verifying { .. } | State::Closed => None,
+        }
     }
 
-    fn after_content(&self, output: &mut Output) -> State {
-        match self.term {
-            Term::Open => State::Idle,
-            Term::ThisContent => output.close(&replies::shutting_down(&self.policy.hostname)),
+    /// Ends the session because a time limit has passed, and says which.
+    fn run_out(&mut self, now: Timestamp) {
+        let hostname = &self.policy.hostname;
+        let reply = match &self.state {
+            _ if self.step_ends <= now => replies::timed_out(hostname),
+            State::Mail(_) | State::Content(..) => replies::transaction_timed_out(hostname),
+            _ => replies::stayed_too_long(hostname),
+        };
+        if matches!(self.state, State::Idle) {
+            self.tell_probe();
         }
+        self.end(reply);
     }
 
     /// Ends the session from our side (RFC 5321 §3.8). An open transaction is lost with it.
-    fn end(&mut self, reply: Reply) -> Vec<Action> {
-        let mut output = self.output();
+    fn end(&mut self, reply: Reply) {
         match std::mem::replace(&mut self.state, State::Closed) {
-            state @ State::Mail(_) => drop(output.refuse_in(state, Step::Data, reply)),
+            state @ State::Mail(_) => drop(self.refuse_in(state, Step::Data, reply)),
             State::Content(transaction, content) => {
-                output.abandon(content.stored());
-                output.refuse(Step::Content, reply, Some(&transaction.envelope.reverse_path), None);
+                self.out.abandon(content.stored());
+                // One loss is told once.
+                if content.is_unterminated() {
+                    self.out.say(&reply);
+                    self.tell_unterminated(&transaction, &content);
+                } else {
+                    self.out.refuse(Step::Content, reply, Some(&transaction.envelope.reverse_path), None);
+                }
             }
-            State::Idle | State::Storing(..) | State::Enqueuing { .. } | State::Closed => output.say(&reply),
+            // In the middle of a handshake nothing can be said.
+            State::Securing | State::Closed => {}
+            State::Idle
+            | State::LoggingIn(_)
+            | State::Storing(..)
+            | State::Enqueuing { .. }
+            | State::Verifying { .. } => self.out.say(&reply),
         }
-        output.actions.push(Action::Close);
-        self.done(output)
-    }
-}
-
-/// The step of a transaction that an ill-formed command should have been: mail may be lost with it.
-fn step_of(error: &CommandError) -> Option<Step> {
-    match error {
-        CommandError::Mail(_) => Some(Step::Mail),
-        CommandError::Rcpt(_) => Some(Step::Rcpt),
-        CommandError::Argument("DATA") => Some(Step::Data),
-        CommandError::Unknown(_) | CommandError::NotImplemented(_) | CommandError::Argument(_) => None,
-    }
-}
-
-/// Gathers the actions of one call.
-struct Output {
-    actions: Vec<Action>,
-    reports: Reports,
-}
-
-impl Output {
-    fn say(&mut self, reply: &Reply) {
-        self.actions.push(Action::Send(reply.to_bytes()));
+        self.out.push(Action::Close);
     }
 
-    /// Replies, and `state` follows.
-    fn say_in(&mut self, state: State, reply: &Reply) -> State {
-        self.say(reply);
-        state
+    fn tell_unterminated(&mut self, transaction: &Transaction, content: &Content) {
+        if content.is_unterminated() {
+            let from = transaction.envelope.reverse_path.clone();
+            self.out.report(Event::Unterminated { from });
+        }
     }
 
-    fn refuse(&mut self, step: Step, reply: Reply, from: Option<&ReversePath>, recipient: Option<Address>) {
-        self.say(&reply);
-        if let Some(refused) = self.reports.admit(Refused { step, reply, from: from.cloned(), recipient }) {
-            self.actions.push(Action::Report(Event::Refused(refused)));
+    fn tell_probe(&mut self) {
+        if self.purpose == Purpose::Unknown && self.lines.start().is_empty() {
+            self.out.report(Event::Probe);
         }
     }
 
     /// Refuses a command that names nobody, and `state` stays.
     fn refuse_in(&mut self, state: State, step: Step, reply: Reply) -> State {
-        let from = match &state {
-            State::Mail(transaction) => Some(&transaction.envelope.reverse_path),
-            _ => None,
-        };
-        self.refuse(step, reply, from, None);
+        self.out.refuse(step, reply, sender(&state), None);
         state
     }
 
-    fn ask(&mut self, question: Question) {
-        self.actions.push(Action::Ask(question));
-    }
-
-    fn store(&mut self, chunk: Chunk, transaction: Transaction, content: Content, then: Then) -> State {
-        self.ask(Question::Store { seq: chunk.seq, bytes: chunk.bytes });
-        State::Storing(transaction, content, then)
-    }
-
-    fn abandon(&mut self, chunks: u32) {
-        if chunks > 0 {
-            self.actions.push(Action::Abandon);
+    /// Answers what is no command, or an ill-formed one: a refusal where mail may be lost with it. After many of them the
+    /// session ends.
+    fn fault(&mut self, state: State, step: Option<Step>, reply: Reply) -> State {
+        match (self.out.count_fault(), step) {
+            (Patience::Over, _) => {
+                let reply = replies::too_many_faults(&self.policy.hostname);
+                self.refuse_and_close(&state, Step::Command, reply)
+            }
+            (Patience::Left, Some(step)) => self.refuse_in(state, step, reply),
+            (Patience::Left, None) => {
+                self.out.say(&reply);
+                state
+            }
         }
     }
 
-    fn close(&mut self, reply: &Reply) -> State {
-        self.say(reply);
-        self.actions.push(Action::Close);
+    /// Ends a session in which another protocol is spoken.
+    fn turn_away(&mut self, state: &State, foreign: Foreign) -> State {
+        let reply = match foreign {
+            Foreign::Http => replies::is_http(&self.policy.hostname),
+            Foreign::Tls => replies::is_tls(&self.policy),
+        };
+        self.refuse_and_close(state, Step::Command, reply)
+    }
+
+    fn refuse_and_close(&mut self, state: &State, step: Step, reply: Reply) -> State {
+        self.out.refuse(step, reply, sender(state), None);
+        self.out.push(Action::Close);
         State::Closed
+    }
+
+    /// What follows an answered question: no more, where the daemon stops.
+    fn go_on(&mut self, state: State) -> State {
+        match self.term {
+            Term::Open => state,
+            Term::ThisAnswer => {
+                self.out.say(&replies::shutting_down(&self.policy.hostname));
+                self.out.push(Action::Close);
+                State::Closed
+            }
+        }
+    }
+}
+
+/// From whom the mail of an open transaction is.
+fn sender(state: &State) -> Option<&ReversePath> {
+    match state {
+        State::Mail(transaction) => Some(&transaction.envelope.reverse_path),
+        _ => None,
+    }
+}
+
+impl fmt::Debug for Session {
+    /// Without what came from the client and was not read yet: it may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("greeting", &self.greeting)
+            .field("state", &self.state)
+            .field("lines", &self.lines)
+            .finish_non_exhaustive()
     }
 }

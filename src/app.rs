@@ -3,7 +3,6 @@
 //! Start: queue, listeners, control socket, dispatcher, notifier; then readiness is told. Stop: listeners, sessions and transactions
 //! under way (for [`GRACE`] at most), then the queue.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +16,8 @@ pub mod errand;
 mod listeners;
 
 use self::errand::Lent;
-use self::listeners::{Listeners, reload};
-use crate::config::{Config, ConfigErrors, ListenerConfig, OnUncertain, QueueConfig};
+use self::listeners::{Listeners, Ready, reload};
+use crate::config::{Config, ConfigErrors, ListenAddress, OnUncertain, QueueConfig};
 use crate::control::desk::Desk;
 use crate::control::server::ControlServer;
 use crate::control::socket_path;
@@ -32,7 +31,7 @@ use crate::observe::fate::{Next, Uncertain};
 use crate::queue::record::Reclaimed;
 use crate::queue::sqlite::{Machine, Options, SqliteStore};
 use crate::queue::{OpenError, Queue, QueueReader, QueueStore, StoreError, Urgency, tend_clocks};
-use crate::receive::{BindError, Listener};
+use crate::receive::{BindError, CertificateError, Inherited};
 use crate::schedule::cap::horizon;
 use crate::time::{Clock, MonotonicClock, wall_clock};
 use crate::tokens::{Logins, keeper};
@@ -52,6 +51,9 @@ pub enum AppError {
     /// An address cannot be listened on.
     #[error("{0}")]
     Bind(#[from] BindError),
+    /// A listener cannot show its certificate.
+    #[error("{0}")]
+    Certificate(#[from] CertificateError),
     /// The control socket cannot be made.
     #[error("the control socket cannot be made: {0}")]
     Control(std::io::Error),
@@ -110,16 +112,18 @@ pub struct App {
     file: Option<PathBuf>,
     intake: Arc<Intake>,
     wake: Arc<Notify>,
-    bound: Vec<(ListenerConfig, Listener)>,
+    inherited: Inherited,
+    bound: Vec<Ready>,
     control: ControlServer,
 }
 
 impl App {
-    /// Opens the queue, binds all addresses and the control socket. `file` is read again on SIGHUP.
+    /// Opens the queue, binds all addresses and the control socket. `file` is read again on SIGHUP; `inherited` is what the
+    /// service manager has handed over.
     ///
     /// # Errors
     /// What is in the way, with what to do.
-    pub async fn build(config: Config, file: Option<&Path>) -> Result<Self, AppError> {
+    pub async fn build(config: Config, file: Option<&Path>, inherited: Inherited) -> Result<Self, AppError> {
         let observer = Arc::new(Observer::default());
         let settings = config.clone();
         let hold = move |account: &AccountName| holds(&settings, account);
@@ -127,10 +131,7 @@ impl App {
         for reclaimed in &opened.reclaimed {
             tell_reclaimed(&observer, reclaimed, hold(&reclaimed.account));
         }
-        let mut bound = Vec::new();
-        for listener in &config.listeners {
-            bound.push((listener.clone(), Listener::bind(&listener.addresses)?));
-        }
+        let bound = Ready::all(&config, &inherited)?;
         let control = ControlServer::bind(&socket_path(&config.queue.path)).map_err(AppError::Control)?;
         let wake = Arc::new(Notify::new());
         let (config, current) = watch::channel(Arc::new(config));
@@ -143,14 +144,15 @@ impl App {
             file: file.map(Path::to_owned),
             intake: Arc::new(intake),
             wake,
+            inherited,
             bound,
             control,
         })
     }
 
     /// The addresses that clients can connect to.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.bound.iter().flat_map(|(_, listener)| listener.addresses()).collect()
+    pub fn addresses(&self) -> Vec<ListenAddress> {
+        self.bound.iter().flat_map(Ready::addresses).collect()
     }
 
     /// Runs until a signal says stop (SIGTERM, SIGINT) or the queue fails. SIGHUP reads the configuration again.
@@ -159,7 +161,7 @@ impl App {
     /// Where the queue failed.
     pub async fn run(self) -> Result<(), AppError> {
         let addresses: Vec<String> = self.addresses().iter().map(ToString::to_string).collect();
-        let Self { opened, observer, config, file, intake, wake, bound, control } = self;
+        let Self { opened, observer, config, file, intake, wake, inherited, bound, control } = self;
         let Opened { queue, clock, .. } = opened;
         let mut signals = Signals::new().map_err(AppError::Signals)?;
 
@@ -193,8 +195,8 @@ impl App {
         let mut dispatcher = tokio::spawn(dispatcher.run(stopping, GRACE));
         let notifier = Notifier::new(queue.clone(), Arc::clone(&observer), Arc::clone(&intake), config.subscribe());
         let notifier = tokio::spawn(notifier.await?.run(stop_dispatcher.subscribe()));
-        let mut listeners = Listeners::new(intake, Arc::clone(&observer), clock);
-        bound.into_iter().for_each(|(settings, listener)| listeners.start(&config.borrow(), &settings, listener));
+        let mut listeners = Listeners::new(intake, Arc::clone(&observer), clock, inherited);
+        listeners.start(&config.borrow(), bound);
         let waiting = queue.read(|reader, now| reader.stats(now)).await?;
         observer.started(env!("CARGO_PKG_VERSION"), waiting.ready + waiting.deferred, &addresses.join(", "));
         tell_service_manager(&[NotifyState::Ready]);

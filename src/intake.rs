@@ -30,6 +30,8 @@ pub struct Submission {
     pub client: ClientName,
     /// In which class.
     pub priority: Priority,
+    /// Who has logged in, where a login was required.
+    pub user: Option<String>,
     /// How it came, for `Received:`.
     pub trace: Trace,
     /// From whom and to whom.
@@ -166,7 +168,8 @@ impl Intake {
         };
         let (size, client) = (content.len() as u64, ClientName::from(route::OWN));
         let id = self.next_id();
-        let submission = Submission { id, client, priority, trace, envelope, head: content, chunks: 0, size };
+        let user = None;
+        let submission = Submission { id, client, priority, user, trace, envelope, head: content, chunks: 0, size };
         let (stored, prepared) = stored(&submission, route);
         let size = stored.size;
         self.queue
@@ -185,6 +188,7 @@ impl Intake {
             id: submission.id,
             client: &submission.client,
             origin: submission.trace.origin,
+            user: submission.user.as_deref(),
             from: &submission.envelope.reverse_path,
             to: &submission.envelope.recipients,
             message_id: &prepared.message_id,
@@ -317,6 +321,7 @@ mod tests {
             id: MessageId(1),
             client: "camera".into(),
             priority: Priority::Normal,
+            user: None,
             trace: Trace {
                 origin: Origin::Ip([10, 0, 0, 5].into()),
                 hostname: "relay.example".into(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mailsluice::config::{ListenAddress, ListenerConfig};
-use mailsluice::receive::{Listener, Settings, Stopper};
+use mailsluice::receive::{BindError, Commons, Inherited, Listener, Settings, Stopper};
 use mailsluice::route::{Client, Priority};
 use mailsluice::time::{MonotonicClock, Timestamp};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -28,29 +28,33 @@ struct Relay {
 impl Relay {
     async fn start(change: impl FnOnce(&mut Settings)) -> Self {
         let wanted = ["127.0.0.1:0", "[::1]:0"].map(|address| ListenAddress::Tcp(address.parse().unwrap()));
-        let listener = Listener::bind(&wanted).unwrap();
-        let addresses = listener.addresses();
-        let mut settings = Settings {
-            listener: ListenerConfig {
-                max_message_size: 1 << 22,
-                max_recipients: 10,
-                max_connections: 100,
-                ..ListenerConfig::new(wanted.to_vec(), "relay.example")
-            },
-            clients: vec![],
+        let listener = bind(&wanted).unwrap();
+        let addresses = listener.tcp_addresses();
+        let table = ListenerConfig {
+            max_message_size: 1 << 22,
+            max_recipients: 10,
+            max_connections: 100,
+            ..ListenerConfig::new(wanted.to_vec(), "relay.example")
         };
+        let mut settings = Settings::read(table, vec![]).unwrap();
         change(&mut settings);
         let (settings, receiver) = watch::channel(Arc::new(settings));
         let (stopper, shutdown) = Stopper::new();
         let clock = Arc::new(MonotonicClock::starting_after(Timestamp::EPOCH));
         let kept = TempQueue::start(clock.clone());
-        let task = tokio::spawn(listener.serve(receiver, Arc::new(kept.intake()), Arc::default(), clock, shutdown));
+        let (intake, commons) = (Arc::new(kept.intake()), Commons::new(clock.clone()));
+        commons.know(&settings.borrow().clients);
+        let task = tokio::spawn(listener.serve(receiver, intake, Arc::default(), clock, commons, shutdown));
         Self { addresses, kept, settings, stopper, task }
     }
 
     async fn connect(&self) -> BufReader<TcpStream> {
         BufReader::new(TcpStream::connect(self.addresses[0]).await.unwrap())
     }
+}
+
+fn bind(addresses: &[ListenAddress]) -> Result<Listener, BindError> {
+    Listener::bind(addresses, 0o660, &Inherited::default())
 }
 
 async fn line(stream: &mut BufReader<TcpStream>) -> String {
@@ -176,9 +180,9 @@ async fn a_stop_ends_idle_sessions_at_once_and_lets_content_end() {
 #[tokio::test]
 async fn an_address_that_is_taken_is_named_with_what_to_do() {
     let any = ListenAddress::Tcp("127.0.0.1:0".parse().unwrap());
-    let free = Listener::bind(&[any]).unwrap().addresses()[0];
+    let free = bind(&[any]).unwrap().tcp_addresses()[0];
     let taken = [ListenAddress::Tcp(free)];
-    let _holds = Listener::bind(&taken).unwrap();
-    let error = Listener::bind(&taken).unwrap_err().to_string();
+    let _holds = bind(&taken).unwrap();
+    let error = bind(&taken).unwrap_err().to_string();
     assert!(error.contains(&free.to_string()) && error.contains(&format!("(pid {})", std::process::id())), "{error}");
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests time real processes by the clock on the wall")]
 
+mod access;
 mod account_test;
 mod alarms;
 mod architecture;
@@ -13,6 +14,8 @@ mod dialogues;
 mod doctor;
 mod history;
 mod load;
+mod listeners;
+mod listeners_tls;
 mod memory;
 mod oauth;
 mod pacing;

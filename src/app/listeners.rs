@@ -9,11 +9,11 @@ use sd_notify::NotifyState;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{GRACE, tell_service_manager};
+use super::{AppError, GRACE, tell_service_manager};
 use crate::config::{Config, ListenAddress, ListenerConfig, QueueConfig};
 use crate::intake::Intake;
 use crate::observe::Observer;
-use crate::receive::{Listener, Settings, Shutdown, Stopper};
+use crate::receive::{CertificateError, Commons, Inherited, Listener, Settings, Shutdown, Stopper, unix};
 use crate::time::Clock;
 use crate::tokens::Logins;
 
@@ -22,8 +22,19 @@ pub(super) struct Listeners {
     intake: Arc<Intake>,
     observer: Arc<Observer>,
     clock: Arc<dyn Clock>,
+    commons: Arc<Commons>,
+    inherited: Inherited,
     running: BTreeMap<Vec<ListenAddress>, Running>,
+    /// Sockets that were handed over and that no listener serves, as it was told.
+    unused: Vec<String>,
     tasks: JoinSet<()>,
+}
+
+/// A listener that is bound and is to run.
+pub(super) struct Ready {
+    addresses: Vec<ListenAddress>,
+    settings: Arc<Settings>,
+    listener: Listener,
 }
 
 struct Running {
@@ -31,41 +42,110 @@ struct Running {
     stopper: Stopper,
 }
 
+impl Ready {
+    /// Binds all listeners of the configuration, and reads what they need.
+    ///
+    /// # Errors
+    /// The first address or certificate that cannot be had.
+    pub(super) fn all(config: &Config, inherited: &Inherited) -> Result<Vec<Self>, AppError> {
+        let ready = |table| {
+            let addresses = resolve(config, table, inherited);
+            let settings = settings_of(config, table)?;
+            let listener = Listener::bind(&addresses, table.socket_mode, inherited)?;
+            Ok(Self { addresses, settings, listener })
+        };
+        config.listeners.iter().map(ready).collect()
+    }
+
+    /// Where it listens.
+    pub(super) fn addresses(&self) -> Vec<ListenAddress> {
+        self.listener.addresses()
+    }
+}
+
 impl Listeners {
-    pub(super) fn new(intake: Arc<Intake>, observer: Arc<Observer>, clock: Arc<dyn Clock>) -> Self {
-        Self { intake, observer, clock, running: BTreeMap::new(), tasks: JoinSet::new() }
+    pub(super) fn new(
+        intake: Arc<Intake>,
+        observer: Arc<Observer>,
+        clock: Arc<dyn Clock>,
+        inherited: Inherited,
+    ) -> Self {
+        let commons = Commons::new(Arc::clone(&clock));
+        let (running, unused, tasks) = (BTreeMap::new(), Vec::new(), JoinSet::new());
+        Self { intake, observer, clock, commons, inherited, running, unused, tasks }
     }
 
-    pub(super) fn start(&mut self, config: &Config, settings: &ListenerConfig, listener: Listener) {
-        let (sender, receiver) = watch::channel(settings_of(config, settings));
-        let (stopper, shutdown): (Stopper, Shutdown) = Stopper::new();
-        let (intake, observer, clock) = (Arc::clone(&self.intake), Arc::clone(&self.observer), Arc::clone(&self.clock));
-        self.tasks.spawn(listener.serve(receiver, intake, observer, clock, shutdown));
-        self.running.insert(settings.addresses.clone(), Running { settings: sender, stopper });
+    /// Starts those of the configuration.
+    pub(super) fn start(&mut self, config: &Config, ready: Vec<Ready>) {
+        self.commons.know(&config.clients);
+        for Ready { addresses, settings, listener } in ready {
+            let (sender, receiver) = watch::channel(settings);
+            let (stopper, shutdown): (Stopper, Shutdown) = Stopper::new();
+            let (intake, observer) = (Arc::clone(&self.intake), Arc::clone(&self.observer));
+            let (clock, commons) = (Arc::clone(&self.clock), Arc::clone(&self.commons));
+            self.tasks.spawn(listener.serve(receiver, intake, observer, clock, commons, shutdown));
+            self.running.insert(addresses, Running { settings: sender, stopper });
+        }
+        self.tell_unused(config);
     }
 
-    /// Goes over to another configuration: binds what is new first, so that a failure changes nothing.
+    /// Goes over to another configuration: reads and binds what is new first, so that a failure changes nothing.
     fn change(&mut self, config: &Config) -> Result<(), String> {
-        let mut fresh = Vec::new();
-        for settings in &config.listeners {
-            if !self.running.contains_key(&settings.addresses) {
-                let listener = Listener::bind(&settings.addresses)
+        let (mut kept, mut fresh) = (BTreeMap::new(), Vec::new());
+        for table in &config.listeners {
+            let addresses = resolve(config, table, &self.inherited);
+            let settings = settings_of(config, table).map_err(|error| error.to_string())?;
+            if self.running.contains_key(&addresses) {
+                kept.insert(addresses, settings);
+            } else {
+                let listener = Listener::bind(&addresses, table.socket_mode, &self.inherited)
                     .map_err(|error| format!("{error} (to move addresses between listeners, restart)"))?;
-                fresh.push((settings, listener));
+                fresh.push(Ready { addresses, settings, listener });
             }
         }
+        self.set_modes(&kept)?;
+        self.commons.know(&config.clients);
         self.running.retain(|addresses, running| {
-            let kept = config.listeners.iter().find(|settings| settings.addresses == *addresses);
-            match kept {
-                Some(settings) => drop(running.settings.send_replace(settings_of(config, settings))),
+            let settings = kept.remove(addresses);
+            let stays = settings.is_some();
+            match settings {
+                Some(settings) => drop(running.settings.send_replace(settings)),
                 None => running.stopper.stop(GRACE),
             }
-            kept.is_some()
+            stays
         });
-        for (settings, listener) in fresh {
-            self.start(config, settings, listener);
+        self.start(config, fresh);
+        Ok(())
+    }
+
+    /// Gives the files of Unix sockets the permissions that they should have now.
+    fn set_modes(&self, kept: &BTreeMap<Vec<ListenAddress>, Arc<Settings>>) -> Result<(), String> {
+        for (addresses, settings) in kept {
+            let mode = settings.listener.socket_mode;
+            let before = self.running.get(addresses).map(|running| running.settings.borrow().listener.socket_mode);
+            for address in addresses.iter().filter(|_| before != Some(mode)) {
+                if let ListenAddress::Unix(path) = address {
+                    unix::set_mode(path, mode).map_err(|error| format!("the permissions of {address}: {error}"))?;
+                }
+            }
         }
         Ok(())
+    }
+
+    /// A client that connects to a socket that nobody serves waits for ever, and says nothing.
+    fn tell_unused(&mut self, config: &Config) {
+        let unused = self.inherited.unused(&all_addresses(config));
+        for name in unused.iter().filter(|name| !self.unused.contains(name)) {
+            let sentence = format!(
+                "The service manager has handed over the socket {name}, and no [[listener]] serves it: who connects there waits in vain. \
+                 Give a [[listener]] address = \"systemd:{name}\", or take the socket out of the .socket unit."
+            );
+            self.observer.alarm_begun("unused_socket", name, &sentence);
+        }
+        for name in self.unused.iter().filter(|name| !unused.contains(name)) {
+            self.observer.alarm_ended("unused_socket", name);
+        }
+        self.unused = unused;
     }
 
     pub(super) fn stop(&self, grace: Duration) {
@@ -77,8 +157,16 @@ impl Listeners {
     }
 }
 
-fn settings_of(config: &Config, listener: &ListenerConfig) -> Arc<Settings> {
-    Arc::new(Settings { listener: listener.clone(), clients: config.clients.clone() })
+fn resolve(config: &Config, listener: &ListenerConfig, inherited: &Inherited) -> Vec<ListenAddress> {
+    inherited.resolve(&listener.addresses, &all_addresses(config))
+}
+
+fn all_addresses(config: &Config) -> Vec<&ListenAddress> {
+    config.listeners.iter().flat_map(|listener| &listener.addresses).collect()
+}
+
+fn settings_of(config: &Config, listener: &ListenerConfig) -> Result<Arc<Settings>, CertificateError> {
+    Settings::read(listener.clone(), config.clients.clone()).map(Arc::new)
 }
 
 /// Reads the configuration again; a bad one changes nothing and says so, in the log and to who has asked.

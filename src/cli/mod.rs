@@ -15,6 +15,7 @@ mod serve;
 mod setup;
 mod table;
 mod trial;
+mod user;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -59,6 +60,9 @@ enum Command {
     /// Look at the accounts, and open or close them
     #[command(subcommand)]
     Account(account::AccountCommand),
+    /// Add a user who may log in at a listener with auth = "required", or give it another password, which is asked for or
+    /// read from standard input
+    User(user::User),
 }
 
 /// What a command ended with that is not success.
@@ -110,6 +114,7 @@ pub fn main() -> ExitCode {
         Command::Sandbox(sandbox) => sandbox.run(),
         Command::Queue(command) => command.run(&config),
         Command::Account(command) => command.run(&config),
+        Command::User(user) => user.run(&config),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

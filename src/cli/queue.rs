@@ -291,6 +291,9 @@ fn print_counts(counts: &Counts) -> Result<(), Failure> {
         ("failed", counts.failed),
         ("uncertain", counts.uncertain),
         ("alarms", counts.alarms),
+        ("quirks", counts.quirks),
+        ("unterminated", counts.unterminated),
+        ("probes", counts.probes),
     ];
     let rows: Vec<Vec<String>> = rows.into_iter().map(|(name, value)| vec![name.into(), value.to_string()]).collect();
     table::print(&["SINCE START", ""], &rows)

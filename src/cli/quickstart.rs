@@ -13,6 +13,7 @@ use super::{Failure, runtime, start_log};
 use crate::app::{App, AppError};
 use crate::config::{Config, secret::quoted};
 use crate::observe::logging::LogFormat;
+use crate::receive::Inherited;
 use crate::sandbox::{Sandbox, SandboxConfig};
 
 #[derive(Debug, clap::Args)]
@@ -58,7 +59,7 @@ impl Quickstart {
         write_private(&file, &text).map_err(|error| said(&file, &error))?;
         let config = Config::load(&file).map_err(AppError::from)?;
         start_log(self.log_format);
-        let app = App::build(config, Some(&file)).await?;
+        let app = App::build(config, Some(&file), Inherited::default()).await?;
         self.explain(&file, &mail);
         let done = app.run().await;
         sandbox.stop().await;

@@ -89,15 +89,31 @@ impl Config {
 /// Where it cannot be read, or `queue.path` cannot be told from it.
 pub fn queue_path(path: &Path) -> Result<PathBuf, ConfigErrors> {
     let file = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| unread(&file, &error))?;
-    let parsed: toml::Table =
-        text.parse().map_err(|error: toml::de::Error| whole(&file, error.message().to_owned(), "well-formed TOML"))?;
+    let parsed = parsed(path)?;
     let Some(queue) = parsed.get("queue") else { return Ok(QueueConfig::default().path) };
     match queue.get("path") {
         None if queue.is_table() => Ok(QueueConfig::default().path),
         Some(toml::Value::String(given)) if !given.is_empty() => Ok(Surroundings::of(path).folder.join(given)),
         _ => Err(whole(&file, "something else under queue.path", "a path: the queue is sought there")),
     }
+}
+
+/// The files of users that the configuration at `path` names, whatever else may be wrong with it.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn users_files(path: &Path) -> Result<Vec<PathBuf>, ConfigErrors> {
+    let parsed = parsed(path)?;
+    let folder = Surroundings::of(path).folder;
+    let listeners = parsed.get("listener").and_then(toml::Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let named = listeners.iter().filter_map(|listener| listener.get("users")?.as_str());
+    Ok(named.map(|given| folder.join(given)).collect())
+}
+
+fn parsed(path: &Path) -> Result<toml::Table, ConfigErrors> {
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| unread(&file, &error))?;
+    text.parse().map_err(|error: toml::de::Error| whole(&file, error.message().to_owned(), "well-formed TOML"))
 }
 
 /// What can be read; whole where nothing is reported.

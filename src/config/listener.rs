@@ -2,15 +2,19 @@
 //! addresses than loopback need `networks`, and networks that would make an open relay are refused.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use toml::de::DeValue;
 
+use super::identity::IdentityError;
 use super::login::read_certificate;
 use super::problem::Report;
 use super::table::{At, Emptiness, Table, Wanted};
-use super::{Auth, ListenAddress, ListenerConfig, ServerTls, ServerTlsMode, Surroundings, value};
+use super::users::{Users, Wrong};
+use super::{Auth, ListenAddress, ListenerConfig, OwnCertificate, ServerTls, ServerTlsMode, Surroundings, value};
 use crate::route::Client;
 use crate::session::Manners;
 use crate::smtp::AddressPattern;
@@ -140,7 +144,30 @@ fn tls(table: &Table<'_>, report: &mut Report<'_>, around: &Surroundings) -> Opt
     let modes = [("starttls", ServerTlsMode::StartTls), ("implicit", ServerTlsMode::Implicit)];
     let mode = table.read_or(report, "mode", ServerTlsMode::StartTls, |v| value::word(v, &modes));
     let identity = read_certificate(&table, report, around, ("listener.tls.certificate", "listener.tls.key"))?;
+    if around.reads_secrets {
+        let line = table.line_of(report, "key");
+        check_identity(&identity, report, around, line);
+    }
     Some(ServerTls { identity, mode })
+}
+
+/// Reports what TLS would not take, as far as reading the two files has not told it.
+fn check_identity(identity: &OwnCertificate, report: &mut Report<'_>, around: &Surroundings, line: usize) {
+    let certificate = identity.certificate.display();
+    let (found, wanted) = match identity.read_with(around.variable) {
+        Ok(_) | Err(IdentityError::Certificate(_) | IdentityError::Secret(_)) => return,
+        Err(IdentityError::NoKey) => (format!("no private key in {}", identity.key), NO_KEY.into()),
+        Err(IdentityError::OtherKey) => (
+            format!("in {} a key that does not belong to the certificate in {certificate}", identity.key),
+            "the key that the certificate was requested with; the certificate itself must come first in its file"
+                .to_owned(),
+        ),
+        Err(IdentityError::Unusable(why)) => (
+            format!("a certificate in {certificate} and a key in {} that TLS cannot use: {why}", identity.key),
+            "an RSA, ECDSA (P-256, P-384) or Ed25519 key, and its certificate".into(),
+        ),
+    };
+    report.add(line, "listener.tls.key", found, wanted);
 }
 
 /// Who has to log in; `safely` where that can be done without showing the password to a network.
@@ -172,9 +199,30 @@ fn auth(table: &Table<'_>, report: &mut Report<'_>, around: &Surroundings, safel
                 report.add(line, &table.path("auth"), "\"required\" without TLS", wanted);
             }
             let plain_text = plain_text.into_iter().map(|at| at.value).collect();
-            Auth::Required { users: users.map(|at| at.value).unwrap_or_default(), plain_text }
+            let users = users.filter(|_| around.reads_secrets).map(|at| read_users(&at, report));
+            Auth::Required { users: Arc::new(users.unwrap_or_default()), plain_text }
         }
     }
+}
+
+/// The users of the file; what is wrong with it is reported, its lines with it.
+fn read_users(at: &At<PathBuf>, report: &mut Report<'_>) -> Users {
+    let (key, shown) = ("listener.users", at.value.display());
+    let mut add = |found, wanted| report.add(at.line, key, found, wanted);
+    match Users::read(&at.value) {
+        Ok(Ok(users)) => return users,
+        Ok(Err(wrong)) => {
+            let more = wrong.len().saturating_sub(SHOWN_LINES);
+            for Wrong { line, found, wanted } in wrong.into_iter().take(SHOWN_LINES) {
+                add(format!("{found} on {shown}:{line}"), wanted);
+            }
+            if more > 0 {
+                add(format!("{more} more such lines in {shown}"), "none".into());
+            }
+        }
+        Err(error) => add(error.found, error.wanted),
+    }
+    Users::default()
 }
 
 /// What keeps a listener for wide networks from being an open relay.
@@ -272,6 +320,7 @@ fn collide_tcp(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() == other.port() && one.port() != 0 && one.is_ipv4() == other.is_ipv4() && same
 }
 
+const NO_KEY: &str = "a private key in PEM, without a pass phrase (PKCS #8, PKCS #1 or SEC 1)";
 /// Addresses that are not routed on the Internet: RFC 1918, RFC 6598, RFC 3927, RFC 4193, RFC 4291 §2.5.6.
 const PRIVATE: [&str; 9] = [
     "127.0.0.0/8",
@@ -288,6 +337,9 @@ const PRIVATE: [&str; 9] = [
 /// 6177).
 const PUBLIC_V4: u8 = 24;
 const PUBLIC_V6: u8 = 48;
+
+/// Wrong lines of a file of users that are told.
+const SHOWN_LINES: usize = 10;
 
 #[cfg(test)]
 mod tests {

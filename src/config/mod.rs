@@ -5,6 +5,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -21,11 +22,12 @@ use crate::time::Timestamp;
 use problem::Report;
 use secret::Secret;
 use table::{At, Table};
+use users::Users;
 
 pub use crate::provider::presets::TlsMode;
 pub use crate::schedule::verdict::OnUncertain;
 pub use alarms::Webhook;
-pub use file::{Surroundings, queue_path};
+pub use file::{Surroundings, queue_path, users_files};
 pub use problem::{ConfigErrors, Problem};
 
 mod account;
@@ -35,6 +37,7 @@ pub mod certificate;
 mod client;
 mod file;
 mod headers;
+pub mod identity;
 mod listener;
 mod login;
 mod oauth;
@@ -43,6 +46,7 @@ mod queue;
 mod reports;
 pub mod secret;
 mod table;
+pub mod users;
 mod value;
 
 /// The whole configuration.
@@ -171,9 +175,9 @@ pub enum Auth {
     AcceptAny,
     /// Everybody.
     Required {
-        /// The file with the users and the hashes of their passwords; read at the start and when the configuration is read
-        /// again.
-        users: PathBuf,
+        /// Who can, as their file says at the start and when the configuration is read again; nobody where secrets are not
+        /// read.
+        users: Arc<Users>,
         /// From where passwords may come without TLS.
         plain_text: Vec<IpNet>,
     },

@@ -46,7 +46,7 @@ impl Secret {
     pub(super) fn read_with(&self, variable: impl Fn(&str) -> Option<OsString>) -> Result<SecretString, SecretError> {
         let credentials = variable(CREDENTIALS_DIRECTORY).map(PathBuf::from);
         let (place, bytes) = match self {
-            Self::File(path) => (format!("file {}", path.display()), read_file(path, credentials.as_deref())?),
+            Self::File(path) => (format!("file {}", path.display()), read_file(path, credentials.as_deref(), &SECRET)?),
             Self::Env(name) => {
                 let value = variable(name).ok_or_else(|| {
                     refused(format!("no environment variable {name}"), format!("{name} set where the daemon starts"))
@@ -61,7 +61,7 @@ impl Secret {
                     )
                 })?;
                 let path = folder.join(name);
-                (format!("credential {}", path.display()), read_file(&path, Some(folder))?)
+                (format!("credential {}", path.display()), read_file(&path, Some(folder), &SECRET)?)
             }
         };
         let text = String::from_utf8(bytes)
@@ -77,10 +77,17 @@ impl Secret {
 impl fmt::Debug for Secret {
     /// Says where, never what.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({self})")
+    }
+}
+
+impl fmt::Display for Secret {
+    /// Says where, never what.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) => write!(f, "Secret(file {})", path.display()),
-            Self::Env(name) => write!(f, "Secret(environment variable {name})"),
-            Self::Credential(name) => write!(f, "Secret(credential {name})"),
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Env(name) => write!(f, "environment variable {name}"),
+            Self::Credential(name) => write!(f, "credential {name}"),
         }
     }
 }
@@ -101,36 +108,53 @@ fn without_decoration(mut text: String) -> String {
     text
 }
 
-fn read_file(path: &Path, credentials: Option<&Path>) -> Result<Vec<u8>, SecretError> {
+/// A file that nobody else may read or write, as a file with a secret must be. Blocking, brief.
+///
+/// # Errors
+/// As [`Secret::read`]; `what` is what is wanted where there is something else.
+pub(super) fn read_private(path: &Path, what: &'static str, octets: u64) -> Result<String, SecretError> {
+    let credentials = std::env::var_os(CREDENTIALS_DIRECTORY).map(PathBuf::from);
+    let bytes = read_file(path, credentials.as_deref(), &Wanted { what, octets })?;
+    String::from_utf8(bytes).map_err(|_| refused(format!("bytes that are not UTF-8 in file {}", path.display()), what))
+}
+
+/// What a file should be.
+struct Wanted {
+    what: &'static str,
+    /// How long it may be.
+    octets: u64,
+}
+
+fn read_file(path: &Path, credentials: Option<&Path>, wanted: &Wanted) -> Result<Vec<u8>, SecretError> {
     let shown = path.display();
     let broken = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => refused(format!("no file {shown}"), "a file that holds the secret"),
+        io::ErrorKind::NotFound => refused(format!("no file {shown}"), wanted.what),
         io::ErrorKind::PermissionDenied => refused(
             format!("file {shown}, which user {} may not read", effective_user()),
             format!("a file of this user's own: {}", take_over(path)),
         ),
-        _ => refused(format!("file {shown}, which cannot be read: {error}"), "a file that holds the secret"),
+        _ => refused(format!("file {shown}, which cannot be read: {error}"), wanted.what),
     };
     // Without O_NONBLOCK, opening a FIFO would wait for its writer.
     let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(broken)?;
     let metadata = file.metadata().map_err(broken)?;
     if !metadata.is_file() {
-        return Err(refused(format!("{shown}, which is no regular file"), "a file that holds the secret"));
+        return Err(refused(format!("{shown}, which is no regular file"), wanted.what));
     }
     if !is_under_secrets(path, credentials) {
         check_readers(path, &metadata)?;
     }
-    read_limited(&file).map_err(broken)?.ok_or_else(|| {
-        refused(format!("file {shown}, longer than {} KiB", MAX_OCTETS >> 10), "a file that holds the secret alone")
+    read_limited(&file, wanted.octets).map_err(broken)?.ok_or_else(|| {
+        refused(format!("file {shown}, longer than {} KiB", wanted.octets >> 10), format!("{} alone", wanted.what))
     })
 }
 
 /// What the file holds; none where that is too much.
-fn read_limited(file: &File) -> io::Result<Option<Vec<u8>>> {
+fn read_limited(file: &File, octets: u64) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
-    file.take(MAX_OCTETS + 1).read_to_end(&mut bytes)?;
-    Ok((bytes.len() as u64 <= MAX_OCTETS).then_some(bytes))
+    file.take(octets + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= octets).then_some(bytes))
 }
 
 fn is_under_secrets(path: &Path, credentials: Option<&Path>) -> bool {
@@ -189,7 +213,7 @@ fn refused(found: impl Into<String>, wanted: impl Into<String>) -> SecretError {
 
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 const APP_PASSWORD_LETTERS: usize = 16;
-const MAX_OCTETS: u64 = 64 << 10;
+const SECRET: Wanted = Wanted { what: "a file that holds the secret", octets: 64 << 10 };
 
 #[cfg(test)]
 mod tests {

@@ -16,7 +16,7 @@ fn every_good_file_loads() {
     let files = files("good");
     assert_eq!(files.len(), 11);
     for (name, text) in files {
-        if let Err(errors) = parse(&text, &name) {
+        if let Err(errors) = parse_with_users(&text, &name) {
             panic!("{errors}");
         }
     }
@@ -155,7 +155,7 @@ fn alarms_and_reports_are_read() {
 #[test]
 fn listeners_and_clients_are_read() {
     let text = fs::read_to_string(data().join("good/listeners.toml")).unwrap();
-    let config = parse(&text, "listeners.toml").unwrap_or_else(|errors| panic!("{errors}"));
+    let config = parse_with_users(&text, "listeners.toml").unwrap_or_else(|errors| panic!("{errors}"));
     let [local, lan, internet, public] = &config.listeners[..] else { panic!("{config:?}") };
     let addresses = [ListenAddress::Unix(data().join("smtp.sock")), ListenAddress::Inherited(Some("smtp".into()))];
     assert_eq!((&local.addresses[..], local.socket_mode, local.manners), (&addresses[..], 0o666, Manners::Strict));
@@ -165,8 +165,8 @@ fn listeners_and_clients_are_read() {
         (&Auth::AcceptAny, "example.com", Manners::Tolerant)
     );
     assert_eq!((lan.timeout.as_secs(), lan.transaction_timeout.as_secs()), (300, 3600));
-    let plain_text = vec!["10.0.0.0/8".parse().unwrap()];
-    assert_eq!(internet.auth, Auth::Required { users: data().join("users"), plain_text });
+    let Auth::Required { users, plain_text } = &internet.auth else { panic!("{:?}", internet.auth) };
+    assert_eq!((users.count(), &plain_text[..]), (1, &["10.0.0.0/8".parse().unwrap()][..]));
     assert_eq!(public.manners, Manners::Strict);
     let camera = &config.clients[1];
     assert_eq!(
@@ -387,6 +387,16 @@ fn parse(text: &str, name: &str) -> Result<Config, ConfigErrors> {
         name,
         &Surroundings { folder: data(), hostname: "machine.example".into(), variable, reads_secrets: true },
     )
+}
+
+/// Reads a text whose `users = "users"` is a file that is there, with one user.
+fn parse_with_users(text: &str, name: &str) -> Result<Config, ConfigErrors> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("users");
+    let line = users::line("scanner", &"hunter2".into(), &[7; users::SALT_OCTETS]).unwrap();
+    fs::write(&path, line).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    parse(&text.replace("users = \"users\"", &format!("users = {path:?}")), name)
 }
 
 /// Reads what is shipped, with a password file that is there.

@@ -22,6 +22,7 @@ pub(super) async fn queue(intake: &Intake, config: &Config, from: Option<Address
         id,
         client: CLIENT.into(),
         priority: Priority::Normal,
+        user: None,
         trace: Trace {
             origin: Origin::Ip(Ipv4Addr::LOCALHOST.into()),
             helo: hostname.clone(),

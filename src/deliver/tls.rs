@@ -1,14 +1,13 @@
 //! TLS towards a smarthost: whom we trust, and what to say when we do not.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::ServerName;
+use rustls::sign::SingleCertAndKey;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
-use secrecy::ExposeSecret as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -16,6 +15,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::trouble::{broken, local, timed_out};
 use super::witness::{Sight, Witness};
+use crate::config::identity::read_certificates;
 use crate::config::{OwnCertificate, SmtpEndpoint};
 use crate::schedule::attempt::{Step, Trouble, TroubleKind};
 use crate::web::system_roots;
@@ -57,14 +57,9 @@ fn client_config(ca_file: Option<PathBuf>, own: Option<&OwnCertificate>) -> Resu
     let builder = builder.with_root_certificates(roots);
     match own {
         None => Ok(builder.with_no_client_auth()),
-        Some(own) => own_certificate(own)
-            .and_then(|(chain, key)| {
-                let set = builder.with_client_auth_cert(chain, key);
-                set.map_err(|error| match error {
-                    rustls::Error::InconsistentKeys(_) => "it belongs to another key: check certificate and key".into(),
-                    other => other.to_string(),
-                })
-            })
+        Some(own) => own
+            .read()
+            .map(|own| builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own))))
             .map_err(|why| {
                 let path = own.certificate.display();
                 local(Step::Tls, format!("the account's certificate {path} cannot be used: {why}"))
@@ -92,24 +87,6 @@ fn trusted(ca_file: Option<PathBuf>) -> Result<RootCertStore, String> {
         );
     }
     Ok(roots)
-}
-
-/// Our certificate, those between it and its root, and its key.
-fn own_certificate(own: &OwnCertificate) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
-    let chain = read_certificates(&own.certificate)?;
-    let key = own.key.read().map_err(|error| format!("its key cannot be read: {error}"))?;
-    let key = PrivateKeyDer::from_pem_slice(key.expose_secret().as_bytes());
-    Ok((chain, key.map_err(|error| format!("its key is no private key in PEM: {error}"))?))
-}
-
-fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem = std::fs::read(path).map_err(|error| error.to_string())?;
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    match certificates {
-        Ok(certificates) if certificates.is_empty() => Err("it holds no certificate".into()),
-        Ok(certificates) => Ok(certificates),
-        Err(error) => Err(error.to_string()),
-    }
 }
 
 fn failed(error: &io::Error, endpoint: &SmtpEndpoint, peer: &str) -> Trouble {

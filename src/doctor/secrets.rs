@@ -126,12 +126,7 @@ fn refused(what: &str, facts: &Facts) -> Finding {
 
 /// What only the daemon may be given.
 fn elsewhere(facts: &Facts) -> Finding {
-    let what = &facts.named.what;
-    let place = match &facts.named.secret {
-        Secret::Env(name) => format!("environment variable {name}"),
-        Secret::Credential(name) => format!("credential {name}"),
-        Secret::File(path) => format!("file {}", path.display()),
-    };
+    let Named { what, secret: place } = &facts.named;
     match &facts.read {
         Ok(()) => Finding::ok(CHECK, format!("{what}: {place}, which this process has too")),
         Err(_) => Finding::warning(

@@ -1,6 +1,5 @@
 //! What a person must look at: lines in the log, and what has happened for whoever tells people by other ways.
 
-use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
@@ -10,6 +9,7 @@ use super::Observer;
 use super::fate::count;
 use crate::alarm::happening::{Event, What, collect};
 use crate::alarm::{self, Kind, Telling};
+use crate::config::ListenAddress;
 
 /// What has happened since somebody last looked.
 #[derive(Debug, Default)]
@@ -50,7 +50,7 @@ impl Observer {
     }
 
     /// A listener cannot take the connections that wait for it.
-    pub fn cannot_accept(&self, listener: SocketAddr, error: &std::io::Error) {
+    pub fn cannot_accept(&self, listener: &ListenAddress, error: &std::io::Error) {
         self.alarm("cannot_accept", &format!("cannot take connections on {listener}: {error}"));
     }
 

@@ -8,9 +8,8 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use super::alarms::News;
+use super::clients::Told;
 use super::metrics::{Counters, Counts};
-use crate::alarm::Kind;
-use crate::alarm::happening::What;
 use crate::config::Method;
 use crate::ids::{AccountName, ClientName, MessageId};
 use crate::message::repair::Repair;
@@ -18,7 +17,7 @@ use crate::queue::record::{Claim, Shown};
 use crate::route::{OWN, Origin};
 use crate::schedule::lane::{Standing, Stop};
 use crate::schedule::verdict::Outcome;
-use crate::smtp::{Address, EnhancedStatus, Reply, ReversePath};
+use crate::smtp::{Address, EnhancedStatus, ReversePath};
 use crate::time::{Timestamp, spoken};
 
 /// Writes the lines and keeps the counts.
@@ -26,23 +25,7 @@ use crate::time::{Timestamp, spoken};
 pub struct Observer {
     pub(super) counters: Counters,
     pub(super) news: News,
-}
-
-/// A client was refused.
-#[derive(Debug)]
-pub struct Refused<'a> {
-    /// Who.
-    pub client: &'a ClientName,
-    /// From where.
-    pub origin: Origin,
-    /// At which step: `connect`, `MAIL`, `RCPT`, `DATA`, `end of data`, ….
-    pub step: &'a str,
-    /// With what.
-    pub reply: &'a Reply,
-    /// From whom the mail would have been.
-    pub from: Option<&'a ReversePath>,
-    /// To whom.
-    pub recipient: Option<&'a Address>,
+    pub(super) told: Told,
 }
 
 /// A message was stored.
@@ -54,6 +37,8 @@ pub struct Accepted<'a> {
     pub client: &'a ClientName,
     /// From where.
     pub origin: Origin,
+    /// Who has logged in.
+    pub user: Option<&'a str>,
     /// From whom by its envelope.
     pub from: &'a ReversePath,
     /// To whom.
@@ -115,6 +100,7 @@ impl Observer {
             queue_id = %accepted.id,
             client = %accepted.client,
             address = %accepted.origin,
+            user = accepted.user,
             from = %accepted.from,
             to,
             recipients = accepted.to.len(),
@@ -124,30 +110,6 @@ impl Observer {
             "{}: accepted from {} for {to}",
             accepted.id,
             accepted.client,
-        );
-    }
-
-    /// A client was refused: perhaps a message is lost, since devices do not try again.
-    pub fn refused(&self, refused: &Refused<'_>) {
-        count(&self.counters.refused);
-        let Refused { client, step, reply, .. } = refused;
-        let sentence = format!(
-            "Client {client} was refused at {step} with {reply}. Perhaps a message is lost: devices do not try again."
-        );
-        self.happened(Kind::ClientRefused, client.as_str(), sentence, What::Happened(1));
-        warn!(
-            event = "refused",
-            client = %refused.client,
-            address = %refused.origin,
-            step = refused.step,
-            from = refused.from.map(tracing::field::display),
-            to = refused.recipient.map(tracing::field::display),
-            reply = %refused.reply,
-            status = refused.reply.status().map(tracing::field::display),
-            "refused {} at {}: {}",
-            refused.client,
-            refused.step,
-            refused.reply,
         );
     }
 

@@ -15,6 +15,9 @@ pub(super) struct Counters {
     pub(super) uncertain: AtomicU64,
     pub(super) alarms: AtomicU64,
     pub(super) login_switches: AtomicU64,
+    pub(super) unterminated: AtomicU64,
+    pub(super) quirks: AtomicU64,
+    pub(super) probes: AtomicU64,
 }
 
 /// The counts at a moment.
@@ -37,6 +40,15 @@ pub struct Counts {
     /// Times that an account went over to another way of logging in.
     #[serde(default)]
     pub login_switches: u64,
+    /// Messages that were lost because a bare LF stood at the dot behind them; among the refusals too.
+    #[serde(default)]
+    pub unterminated: u64,
+    /// Times that a client was let do something beside the rules, each once a session.
+    #[serde(default)]
+    pub quirks: u64,
+    /// Connections that were no attempt to send mail.
+    #[serde(default)]
+    pub probes: u64,
 }
 
 impl Counters {
@@ -51,6 +63,9 @@ impl Counters {
             uncertain: read(&self.uncertain),
             alarms: read(&self.alarms),
             login_switches: read(&self.login_switches),
+            unterminated: read(&self.unterminated),
+            quirks: read(&self.quirks),
+            probes: read(&self.probes),
         }
     }
 }

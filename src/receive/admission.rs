@@ -1,19 +1,27 @@
-//! Who is let in: only listed networks, so many connections in all, and so many of one client address. As many more of an
-//! address may wait; what is beyond is told so at once, lest one client take the places of all.
+//! Who is let in: by TCP only listed networks, so many connections in all, and so many of one client address. As many more
+//! of an address may wait; what is beyond is told so at once, lest one client take the places of all. Whoever may open a
+//! Unix socket is let in: its permissions have seen to that.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use governor::clock::Clock as Measure;
+use governor::middleware::StateInformationMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use super::listener::Settings;
 use crate::config::ListenerConfig;
+use crate::provider::Cap;
+use crate::route::Origin;
 use crate::session;
 use crate::smtp::Reply;
+use crate::time::{Clock, Timestamp};
 
 /// How long a client with too many connections waits for one of them to end. A refusal would lose its mail.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -32,16 +40,16 @@ const FAREWELLS: usize = 16;
 pub(super) struct Admission {
     tally: watch::Sender<Tally>,
     farewells: Semaphore,
-    rejected: DefaultKeyedRateLimiter<IpAddr>,
+    rejected: DefaultKeyedRateLimiter<Origin>,
 }
 
 #[derive(Debug, Default)]
 struct Tally {
     total: usize,
-    by_address: HashMap<IpAddr, Count>,
+    by_origin: HashMap<Origin, Count>,
 }
 
-/// Connections of one address. It is in the tally while there are any.
+/// Connections of one address, or by Unix sockets. It is in the tally while there are any.
 #[derive(Debug, Default)]
 struct Count {
     served: usize,
@@ -56,7 +64,7 @@ pub(super) struct Seat(Arc<Admission>);
 #[derive(Debug)]
 pub(super) struct Place {
     admission: Arc<Admission>,
-    address: IpAddr,
+    origin: Origin,
     kind: Kind,
 }
 
@@ -104,21 +112,19 @@ impl Admission {
         Seat(self.clone())
     }
 
-    /// Lets `address` in, at once or when another of its connections has ended.
+    /// Lets `origin` in, at once or when another of its connections has ended.
     ///
     /// # Errors
     /// The reply for it where it is a stranger, or has waited too long, or too many of it wait.
-    pub(super) async fn admit(
-        self: &Arc<Self>,
-        address: IpAddr,
-        listener: &ListenerConfig,
-    ) -> Result<Place, Rejection> {
-        if !listener.networks.iter().any(|network| network.contains(&address)) {
-            return Err(self.reject(address, session::not_admitted(address)));
+    pub(super) async fn admit(self: &Arc<Self>, origin: Origin, listener: &ListenerConfig) -> Result<Place, Rejection> {
+        if let Some(address) = origin.ip()
+            && !listener.networks.iter().any(|network| network.contains(&address))
+        {
+            return Err(self.reject(origin, session::not_admitted(address)));
         }
         let most = listener.max_connections_per_client;
-        let place = tokio::time::timeout(PATIENCE, self.place(one_client(address), most)).await.ok().flatten();
-        place.ok_or_else(|| self.reject(address, session::too_many_connections(address, most)))
+        let place = tokio::time::timeout(PATIENCE, self.place(one_client(origin), most)).await.ok().flatten();
+        place.ok_or_else(|| self.reject(origin, session::too_many_connections(origin, most)))
     }
 
     /// The right to listen to a connection that is not let in, where not too many have it.
@@ -127,15 +133,15 @@ impl Admission {
     }
 
     /// A place to be served, at once or in time; none where too many wait.
-    async fn place(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<Place> {
+    async fn place(self: &Arc<Self>, origin: Origin, most: usize) -> Option<Place> {
         let mut freed = self.tally.subscribe();
-        if let Some(place) = self.take(address, most, Kind::Served) {
+        if let Some(place) = self.take(origin, most, Kind::Served) {
             return Some(place);
         }
-        let _waiting = self.take(address, most, Kind::Waiting)?;
+        let _waiting = self.take(origin, most, Kind::Waiting)?;
         loop {
             freed.mark_unchanged();
-            if let Some(place) = self.take(address, most, Kind::Served) {
+            if let Some(place) = self.take(origin, most, Kind::Served) {
                 return Some(place);
             }
             // Cannot fail: `self` holds the sender.
@@ -143,21 +149,21 @@ impl Admission {
         }
     }
 
-    fn take(self: &Arc<Self>, address: IpAddr, most: usize, kind: Kind) -> Option<Place> {
+    fn take(self: &Arc<Self>, origin: Origin, most: usize, kind: Kind) -> Option<Place> {
         let taken = self.tally.send_if_modified(|tally| {
-            let count = tally.by_address.entry(address).or_default().of(kind);
+            let count = tally.by_origin.entry(origin).or_default().of(kind);
             let free = *count < most;
             *count += usize::from(free);
             free
         });
-        taken.then(|| Place { admission: self.clone(), address, kind })
+        taken.then(|| Place { admission: self.clone(), origin, kind })
     }
 
-    fn reject(&self, address: IpAddr, reply: Reply) -> Rejection {
+    fn reject(&self, origin: Origin, reply: Reply) -> Rejection {
         if self.rejected.len() > ADDRESSES {
             self.rejected.retain_recent();
         }
-        match self.rejected.check_key(&one_client(address)) {
+        match self.rejected.check_key(&one_client(origin)) {
             Ok(()) => Rejection::Loud(reply),
             Err(_) => Rejection::Quiet(reply),
         }
@@ -173,10 +179,10 @@ impl Drop for Seat {
 impl Drop for Place {
     fn drop(&mut self) {
         self.admission.tally.send_modify(|tally| {
-            if let Some(count) = tally.by_address.get_mut(&self.address) {
+            if let Some(count) = tally.by_origin.get_mut(&self.origin) {
                 *count.of(self.kind) -= 1;
                 if count.served + count.waiting == 0 {
-                    tally.by_address.remove(&self.address);
+                    tally.by_origin.remove(&self.origin);
                 }
             }
         });
@@ -193,116 +199,59 @@ impl Count {
 }
 
 /// A host of IPv6 has a whole /64 network of addresses (RFC 8981).
-fn one_client(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+pub(super) fn one_client(origin: Origin) -> Origin {
+    match origin {
+        Origin::Ip(IpAddr::V6(v6)) => Origin::Ip(IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64))),
+        Origin::Ip(IpAddr::V4(_)) | Origin::Local => origin,
+    }
+}
+
+/// Counts out what may come at a rate: as many at once as the rate counts, then one whenever its part of the window has
+/// passed, and after a pause as many at once as parts have. So any window holds at most twice the count.
+#[derive(Debug)]
+pub(super) struct Meter {
+    limiter: RateLimiter<NotKeyed, InMemoryState, SchedulingTime, StateInformationMiddleware>,
+    clock: SchedulingTime,
+}
+
+impl Meter {
+    pub(super) fn new(rate: Cap, clock: Arc<dyn Clock>) -> Self {
+        let count = NonZeroU32::new(rate.count).unwrap_or(NonZeroU32::MIN);
+        let part = (rate.window / count.get()).max(Duration::from_nanos(1));
+        // Only a part of nothing is refused.
+        let quota = Quota::with_period(part).unwrap_or(Quota::per_second(count)).allow_burst(count);
+        let clock = SchedulingTime(clock);
+        let limiter = RateLimiter::direct_with_clock(quota, clock.clone());
+        Self { limiter: limiter.with_middleware(), clock }
+    }
+
+    /// Takes one, and says how many more there are.
+    ///
+    /// # Errors
+    /// How long until there is one.
+    pub(super) fn take(&self) -> Result<u32, Duration> {
+        let taken = self.limiter.check().map_err(|early| early.wait_time_from(self.clock.now()))?;
+        Ok(taken.remaining_burst_capacity())
+    }
+}
+
+/// What the limiter measures by.
+#[derive(Clone)]
+struct SchedulingTime(Arc<dyn Clock>);
+
+impl Measure for SchedulingTime {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        self.0.now().since(Timestamp::EPOCH)
+    }
+}
+
+impl fmt::Debug for SchedulingTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SchedulingTime")
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::time::Instant;
-
-    use super::*;
-
-    fn listener(most: usize) -> ListenerConfig {
-        ListenerConfig {
-            networks: vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
-            max_connections: most,
-            max_connections_per_client: most,
-            ..ListenerConfig::new(vec![], "relay.example")
-        }
-    }
-
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
-    }
-
-    #[tokio::test]
-    async fn strangers_are_told_what_to_do_and_logged_a_little() {
-        let admission = Admission::new();
-        let mut loud = 0;
-        for _ in 0..100 {
-            match admission.admit(ip("192.0.2.1"), &listener(1)).await {
-                Err(Rejection::Loud(reply)) => {
-                    assert_eq!(reply.code, 554);
-                    assert!(reply.text().contains("192.0.2.1") && reply.text().contains("`networks`"), "{reply}");
-                    loud += 1;
-                }
-                Err(Rejection::Quiet(reply)) => assert_eq!(reply.code, 554),
-                Ok(_) => panic!("a stranger was let in"),
-            }
-        }
-        assert_eq!(loud, REJECTED_LINES.get());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_with_too_many_connections_waits_for_one_to_end() {
-        let admission = Admission::new();
-        let first = admission.admit(ip("10.0.0.1"), &listener(1)).await.unwrap();
-        let _other = admission.admit(ip("10.0.0.2"), &listener(1)).await.unwrap();
-        let refused = admission.admit(ip("10.0.0.1"), &listener(1)).await;
-        assert!(matches!(refused, Err(Rejection::Loud(reply)) if reply.code == 421));
-        let waiting = admission.clone();
-        let second = tokio::spawn(async move { waiting.admit(ip("10.0.0.1"), &listener(1)).await.is_ok() });
-        tokio::task::yield_now().await;
-        drop(first);
-        assert!(second.await.unwrap());
-        assert_eq!(admission.tally.borrow().by_address.len(), 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn no_more_of_a_client_wait_than_are_served() {
-        let admission = Admission::new();
-        let begun = Instant::now();
-        let admit = || {
-            let admission = admission.clone();
-            tokio::spawn(async move { admission.admit(ip("10.0.0.1"), &listener(2)).await })
-        };
-        let served = [admit().await.unwrap().unwrap(), admit().await.unwrap().unwrap()];
-        let waiting = [admit(), admit()];
-        tokio::task::yield_now().await;
-        let refused = admit().await.unwrap();
-        assert!(matches!(refused, Err(Rejection::Loud(reply)) if reply.code == 421));
-        assert_eq!(begun.elapsed(), Duration::ZERO);
-        drop(served);
-        for place in waiting {
-            place.await.unwrap().unwrap();
-        }
-        assert!(admission.tally.borrow().by_address.is_empty());
-    }
-
-    #[tokio::test]
-    async fn one_host_of_ipv6_is_one_client() {
-        let admission = Admission::new();
-        let _one = admission.admit(ip("2001:db8::1"), &listener(2)).await.unwrap();
-        let _two = admission.admit(ip("2001:db8::2"), &listener(2)).await.unwrap();
-        let tally = admission.tally.borrow();
-        assert_eq!(tally.by_address.values().map(|count| count.served).collect::<Vec<_>>(), [2]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn room_comes_with_an_end_and_with_new_settings() {
-        let admission = Admission::new();
-        let settings = |most| Arc::new(Settings { listener: listener(most), clients: vec![] });
-        let (sender, receiver) = watch::channel(settings(1));
-        let waits = |admission: &Arc<Admission>| {
-            let (admission, mut receiver) = (admission.clone(), receiver.clone());
-            tokio::spawn(async move { admission.room(&mut receiver).await })
-        };
-        waits(&admission).await.unwrap();
-        let seat = admission.sit();
-        let waiting = waits(&admission);
-        tokio::task::yield_now().await;
-        assert!(!waiting.is_finished());
-        drop(seat);
-        tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap();
-        let _seat = admission.sit();
-        let waiting = waits(&admission);
-        tokio::task::yield_now().await;
-        assert!(!waiting.is_finished());
-        sender.send_replace(settings(2));
-        tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap();
-    }
-}
+mod tests;

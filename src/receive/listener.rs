@@ -1,30 +1,31 @@
 //! Listens, and starts a task for each connection that is let in.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::admission::{Admission, Rejection, Seat};
-use super::connection::{self, Peer};
-use super::ports::{self, Holder};
+use super::bind::{self, BindError, Bound};
+use super::commons::Commons;
+use super::connection::{self, Opening, Peer, Services};
+use super::inherited::Inherited;
+use super::passwords;
 use super::shutdown::Shutdown;
-use crate::config::{ListenAddress, ListenerConfig};
+use super::stream::{HANDSHAKE_LIMIT, Socket, Stream};
+use super::tls::{Acceptor, CertificateError, HandshakeFailed};
+use crate::config::{ListenAddress, ListenerConfig, ServerTlsMode};
 use crate::intake::Intake;
 use crate::observe::Observer;
 use crate::route::client::identify;
 use crate::route::{Client, Origin};
-use crate::session::{self, AuthRule, Policy, Refused, Step, Tls};
+use crate::session::{self, Policy, Refused, Step, Tls};
 use crate::time::Clock;
 
-/// Connections that the kernel keeps for us while we do not take them.
-const BACKLOG: i32 = 1024;
 /// How long accepting rests after an error; the usual one is that files have run out, and that passes.
 const REST: Duration = Duration::from_millis(200);
 
@@ -38,24 +39,29 @@ pub struct Settings {
     pub listener: ListenerConfig,
     /// All clients.
     pub clients: Vec<Client>,
+    /// What it shows of itself where clients want TLS, as its files were when they were read.
+    tls: Option<Acceptor>,
+}
+
+impl Settings {
+    /// Reads what the listener's table names: certificate and key. Blocking, brief.
+    ///
+    /// # Errors
+    /// Where they cannot be used.
+    pub fn read(listener: ListenerConfig, clients: Vec<Client>) -> Result<Self, CertificateError> {
+        let tls = listener.tls.as_ref().map(Acceptor::read).transpose()?;
+        Ok(Self { listener, clients, tls })
+    }
+
+    fn begins_with_tls(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.mode() == ServerTlsMode::Implicit)
+    }
 }
 
 /// A listener whose addresses are bound; connections to it wait until it serves.
 #[derive(Debug)]
 pub struct Listener {
-    sockets: Vec<TcpListener>,
-}
-
-/// An address cannot be listened on.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {}", reason(.source, .holder.as_ref()))]
-pub struct BindError {
-    /// Which.
-    pub address: SocketAddr,
-    /// What the system said.
-    pub source: io::Error,
-    /// Who has it, where somebody else has.
-    pub holder: Option<Holder>,
+    sockets: Vec<Bound>,
 }
 
 /// What the tasks of a listener share.
@@ -65,22 +71,27 @@ struct Shared {
     intake: Arc<Intake>,
     observer: Arc<Observer>,
     clock: Arc<dyn Clock>,
+    commons: Arc<Commons>,
 }
 
 impl Listener {
-    /// Binds all addresses, in a tokio runtime. Port 0 takes any free one.
+    /// Binds all addresses, in a tokio runtime. Port 0 takes any free one; the files of Unix sockets get the permissions
+    /// `mode`. A socket that was handed over is served beside whoever else has a copy of it.
     ///
     /// # Errors
     /// The first address that cannot be had; then none is bound.
-    pub fn bind(addresses: &[ListenAddress]) -> Result<Self, BindError> {
-        let tcp = addresses.iter().filter_map(ListenAddress::tcp);
-        let bound = |address: SocketAddr| bind(address).map_err(|source| failed(address, source));
-        Ok(Self { sockets: tcp.map(bound).collect::<Result<_, _>>()? })
+    pub fn bind(addresses: &[ListenAddress], mode: u32, inherited: &Inherited) -> Result<Self, BindError> {
+        Ok(Self { sockets: bind::bind(addresses, mode, inherited)? })
     }
 
-    /// The addresses, with the ports that were taken.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect()
+    /// Where it listens, with the ports that were taken; sockets that were handed over by their own addresses.
+    pub fn addresses(&self) -> Vec<ListenAddress> {
+        self.sockets.iter().map(Bound::address).collect()
+    }
+
+    /// The TCP addresses among them.
+    pub fn tcp_addresses(&self) -> Vec<SocketAddr> {
+        self.addresses().iter().filter_map(ListenAddress::tcp).collect()
     }
 
     /// Serves clients until the sign to stop; returns when the last session has ended.
@@ -90,9 +101,10 @@ impl Listener {
         intake: Arc<Intake>,
         observer: Arc<Observer>,
         clock: Arc<dyn Clock>,
+        commons: Arc<Commons>,
         shutdown: Shutdown,
     ) {
-        let shared = Arc::new(Shared { settings, admission: Admission::new(), intake, observer, clock });
+        let shared = Arc::new(Shared { settings, admission: Admission::new(), intake, observer, clock, commons });
         let mut sockets = JoinSet::new();
         for socket in self.sockets {
             sockets.spawn(accept(socket, shared.clone(), shutdown.clone()));
@@ -101,38 +113,7 @@ impl Listener {
     }
 }
 
-/// IPv6 sockets take IPv6 alone, so that `[::]:25` and `0.0.0.0:25` can stand beside each other.
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket.into())
-}
-
-fn failed(address: SocketAddr, source: io::Error) -> BindError {
-    let holder = if source.kind() == io::ErrorKind::AddrInUse { ports::holder(address) } else { None };
-    BindError { address, source, holder }
-}
-
-fn reason(error: &io::Error, holder: Option<&Holder>) -> String {
-    let advice = match (error.kind(), holder) {
-        (io::ErrorKind::AddrInUse, Some(holder)) => return format!("it is taken by {holder}: {}", holder.advice()),
-        (io::ErrorKind::AddrInUse, None) => "another program has this port: `sudo ss -ltnp` shows which",
-        (io::ErrorKind::PermissionDenied, _) => "ports below 1024 need root or CAP_NET_BIND_SERVICE",
-        (io::ErrorKind::AddrNotAvailable, _) => {
-            "this machine does not have the address: `ip address` shows those it has"
-        }
-        _ => "correct `address` of this [[listener]]",
-    };
-    format!("{error}; {advice}")
-}
-
-async fn accept(socket: TcpListener, shared: Arc<Shared>, mut shutdown: Shutdown) {
+async fn accept(socket: Bound, shared: Arc<Shared>, mut shutdown: Shutdown) {
     let mut settings = shared.settings.clone();
     let mut connections = JoinSet::new();
     // Only the first of several errors in a row is logged.
@@ -147,16 +128,14 @@ async fn accept(socket: TcpListener, shared: Arc<Shared>, mut shutdown: Shutdown
             Some(_) = connections.join_next() => continue,
         };
         match accepted {
-            Ok((stream, address)) => {
+            Ok((stream, origin)) => {
                 failing = false;
                 let seat = shared.admission.sit();
-                connections.spawn(serve(stream, address, seat, shared.clone(), shutdown.clone()));
+                connections.spawn(serve(stream, origin, seat, shared.clone(), shutdown.clone()));
             }
             Err(error) => {
-                if let Ok(address) = socket.local_addr()
-                    && !std::mem::replace(&mut failing, true)
-                {
-                    shared.observer.cannot_accept(address, &error);
+                if !std::mem::replace(&mut failing, true) {
+                    shared.observer.cannot_accept(&socket.address(), &error);
                 }
                 tokio::time::sleep(REST).await;
             }
@@ -168,16 +147,13 @@ async fn accept(socket: TcpListener, shared: Arc<Shared>, mut shutdown: Shutdown
     let _ = tokio::time::timeout(grace.saturating_add(PARTING), ended).await;
 }
 
-async fn serve(stream: TcpStream, address: SocketAddr, seat: Seat, shared: Arc<Shared>, mut shutdown: Shutdown) {
+async fn serve(socket: Socket, origin: Origin, seat: Seat, shared: Arc<Shared>, mut shutdown: Shutdown) {
     let settings = shared.settings.borrow().clone();
-    let origin = Origin::of(address.ip());
     let client = identify(origin, &settings.clients);
-    let policy = policy(&settings.listener, &client);
+    let policy = policy(&settings.listener, &client, origin);
     let peer = Peer { client, origin };
-    // Replies are small and waited for; where this fails, they are merely late.
-    let _ = stream.set_nodelay(true);
     let admitted = tokio::select! {
-        admitted = shared.admission.admit(address.ip().to_canonical(), &settings.listener) => admitted,
+        admitted = shared.admission.admit(origin, &settings.listener) => admitted,
         _ = shutdown.requested() => Err(Rejection::Loud(session::shutting_down(&settings.listener.hostname))),
     };
     let _place = match admitted {
@@ -185,14 +161,50 @@ async fn serve(stream: TcpStream, address: SocketAddr, seat: Seat, shared: Arc<S
         Err(rejection) => {
             // Who is not let in must not keep others out.
             drop(seat);
-            return reject(stream, &peer, rejection, &shared).await;
+            return reject(socket, &peer, rejection, &settings, &shared).await;
         }
     };
-    connection::converse(stream, peer, policy, &shared.intake, &shared.observer, &*shared.clock, shutdown).await;
+    let opened = tokio::select! {
+        opened = open(socket, &settings, policy.timeout) => opened,
+        _ = shutdown.requested() => return,
+    };
+    let stream = match opened {
+        Ok(Some(stream)) => stream,
+        Ok(None) => return shared.observer.probe(&peer.client.name, origin),
+        Err(failed) => return shared.observer.refused(&connection::refusal(&peer, &failed.refused(), None)),
+    };
+    let opening = if stream.has_input() { Opening::Early } else { Opening::InOrder };
+    let services = Services {
+        intake: &shared.intake,
+        observer: &shared.observer,
+        clock: &*shared.clock,
+        commons: &shared.commons,
+        users: passwords::users(&settings.listener.auth),
+    };
+    connection::converse(stream, opening, peer, policy, services, shutdown).await;
+}
+
+/// Begins TLS where the listener begins with it. None where the client goes without a word: it has tried the port.
+async fn open(socket: Socket, settings: &Settings, step: Duration) -> Result<Option<Stream<Socket>>, HandshakeFailed> {
+    if !settings.begins_with_tls() {
+        return Ok(Some(Stream::plain(socket, settings.tls.clone(), step)));
+    }
+    let limit = step.min(HANDSHAKE_LIMIT);
+    match timeout(limit, socket.speaks()).await {
+        Ok(true) => {}
+        Ok(false) => return Ok(None),
+        Err(_) => return Err(HandshakeFailed::silent(limit)),
+    }
+    let mut stream = Stream::plain(socket, settings.tls.clone(), step);
+    let secured = stream.secure().await;
+    if secured.is_err() {
+        connection::part(&mut stream).await;
+    }
+    secured.map(|()| Some(stream))
 }
 
 /// What holds for this client at this listener.
-fn policy(listener: &ListenerConfig, client: &Client) -> Policy {
+fn policy(listener: &ListenerConfig, client: &Client, origin: Origin) -> Policy {
     Policy {
         hostname: listener.hostname.clone(),
         default_domain: listener.default_domain.clone(),
@@ -204,24 +216,37 @@ fn policy(listener: &ListenerConfig, client: &Client) -> Policy {
         senders: client.senders.clone(),
         recipients: client.recipients.clone(),
         hidden: client.hidden.clone(),
-        tls: Tls::Absent,
-        auth: AuthRule::None,
+        tls: match listener.tls.as_ref().map(|tls| tls.mode) {
+            None => Tls::Absent,
+            Some(ServerTlsMode::StartTls) => Tls::Offered,
+            Some(ServerTlsMode::Implicit) => Tls::Active,
+        },
+        auth: passwords::rule(&listener.auth, origin),
         lf_end: client.lf_end,
     }
 }
 
-async fn reject(mut stream: TcpStream, peer: &Peer, rejection: Rejection, shared: &Shared) {
+async fn reject(mut socket: Socket, peer: &Peer, rejection: Rejection, settings: &Settings, shared: &Shared) {
+    let refused = |reply| Refused { step: Step::Connect, reply, from: None, recipient: None };
     let reply = match rejection {
-        Rejection::Quiet(reply) => reply,
+        Rejection::Quiet(reply) => {
+            let refused = refused(reply);
+            shared.observer.refused_quietly(&connection::refusal(peer, &refused, None));
+            refused.reply
+        }
         Rejection::Loud(reply) => {
-            let refused = Refused { step: Step::Connect, reply, from: None, recipient: None };
-            connection::report(&shared.observer, peer, &refused);
+            let refused = refused(reply);
+            shared.observer.refused(&connection::refusal(peer, &refused, None));
             refused.reply
         }
     };
+    if settings.begins_with_tls() {
+        // It would not understand plain text, and a handshake is work that strangers could ask for.
+        return;
+    }
     match shared.admission.farewell() {
-        Some(_farewell) => connection::turn_away(stream, &reply).await,
+        Some(_farewell) => connection::turn_away(socket, &reply).await,
         // The buffer of a new socket is empty, so this does not wait for the client.
-        None => drop(stream.write(&reply.to_bytes()).await),
+        None => drop(socket.write(&reply.to_bytes()).await),
     }
 }

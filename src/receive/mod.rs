@@ -4,10 +4,23 @@
 //! what becomes of a message the intake's, what is logged `observe::fate`'s.
 
 mod admission;
+mod bind;
+mod commons;
 mod connection;
+mod inherited;
+mod input;
 mod listener;
+mod passwords;
 pub mod ports;
+mod rates;
 mod shutdown;
+mod stream;
+mod tls;
+pub mod unix;
 
-pub use listener::{BindError, Listener, Settings};
+pub use bind::BindError;
+pub use commons::Commons;
+pub use inherited::Inherited;
+pub use listener::{Listener, Settings};
 pub use shutdown::{Shutdown, Stopper};
+pub use tls::CertificateError;

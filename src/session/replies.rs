@@ -16,6 +16,7 @@ pub(super) use manners::{bare_lf, early, is_http, is_tls, lapse, needs_helo, too
 use super::contract::Refusal;
 use crate::ids::MessageId;
 use crate::message::sender::SenderRefused;
+use crate::route::Origin;
 use crate::smtp::address::AddressError;
 use crate::smtp::command::{CommandError, Parameter, PathError};
 use crate::smtp::{Address, AddressPattern, EnhancedStatus, Reply};
@@ -117,14 +118,19 @@ pub fn not_admitted(address: IpAddr) -> Reply {
 }
 
 /// To a client with too many connections, instead of the banner.
-pub fn too_many_connections(address: IpAddr, most: usize) -> Reply {
+pub fn too_many_connections(origin: Origin, most: usize) -> Reply {
     status(
         421,
         (4, 7, 0),
         format_args!(
-            "{address} has {most} connections already: let it reuse them, or raise `max_connections_per_client` of this [[listener]]"
+            "{origin} has {most} connections already: let it reuse them, or raise `max_connections_per_client` of this [[listener]]"
         ),
     )
+}
+
+/// TLS could not begin. The client does not hear it any more, the log has it.
+pub fn no_tls(why: &str, advice: &str) -> Reply {
+    status(454, (4, 7, 0), format_args!("TLS could not begin: {why}; {advice}"))
 }
 
 /// To a line that is no command, or an ill-formed one.

@@ -68,6 +68,7 @@ impl Desk {
             id: self.intake.next_id(),
             client: "shop".into(),
             priority: Priority::Normal,
+            user: None,
             trace: Trace {
                 origin: mailsluice::route::Origin::Ip([127, 0, 0, 1].into()),
                 hostname: "relay.example".into(),

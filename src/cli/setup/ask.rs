@@ -159,11 +159,11 @@ impl Asker {
 }
 
 /// The terminal of standard input shows nothing of what is typed while the value lives.
-struct WithoutEcho(Termios);
+pub(in crate::cli) struct WithoutEcho(Termios);
 
 impl WithoutEcho {
     /// Nothing where it is no terminal.
-    fn begin() -> Option<Self> {
+    pub(in crate::cli) fn begin() -> Option<Self> {
         let usual = termios::tcgetattr(io::stdin()).ok()?;
         let mut quiet = usual.clone();
         quiet.local_modes.remove(LocalModes::ECHO);

@@ -11,7 +11,7 @@ use crate::doctor::users::{Identity, group_id};
 
 /// Whose the files are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Custody {
+pub(in crate::cli) enum Custody {
     /// Root's; the daemon's group, with this id, may read them.
     Group(u32),
     /// This user's alone.
@@ -40,7 +40,7 @@ pub(super) enum Written {
 
 impl Custody {
     /// The daemon's group, where this is root and there is such a group.
-    pub(super) fn here() -> Self {
+    pub(in crate::cli) fn here() -> Self {
         match group_id(DAEMON) {
             Some(group) if Identity::own().is_root() => Self::Group(group),
             _ => Self::Own,
@@ -93,7 +93,8 @@ impl Custody {
         Ok(written)
     }
 
-    fn take(self, file: &File) -> io::Result<()> {
+    /// Makes the file theirs.
+    pub(in crate::cli) fn take(self, file: &File) -> io::Result<()> {
         let mode = match self {
             Self::Group(group) => {
                 fchown(file, Some(0), Some(group))?;

@@ -1,9 +1,9 @@
 //! `mailsluice setup`: from nothing to a relay that has delivered its first mail. Every question is a flag too.
 
 mod answers;
-mod ask;
+pub(super) mod ask;
 mod compose;
-mod files;
+pub(super) mod files;
 mod mail;
 
 use std::path::Path;

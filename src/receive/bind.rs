@@ -1,0 +1,147 @@
+//! Binding: the sockets of a listener, of each kind, and why one cannot be had.
+
+use std::io;
+use std::net::SocketAddr;
+
+use socket2::{Domain, Protocol, Socket as RawSocket, Type};
+use tokio::net::{TcpListener, UnixListener};
+
+use super::inherited::{self, Copied, Inherited};
+use super::ports::{self, Holder};
+use super::stream::Socket;
+use super::unix::{self, SocketFile};
+use crate::config::ListenAddress;
+use crate::route::Origin;
+
+/// Connections that the kernel keeps for us while we do not take them.
+pub(super) const BACKLOG: i32 = 1024;
+
+/// A socket that listens.
+#[derive(Debug)]
+pub(super) enum Bound {
+    Tcp(TcpListener),
+    Unix {
+        socket: UnixListener,
+        /// Removed with the socket; none of ours where that was handed over.
+        _file: Option<SocketFile>,
+    },
+}
+
+/// An address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {why}")]
+pub struct BindError {
+    /// Which.
+    pub address: ListenAddress,
+    /// What is in the way, and what to do.
+    pub why: Obstacle,
+}
+
+/// What keeps a listener from an address.
+#[derive(Debug, thiserror::Error)]
+pub enum Obstacle {
+    /// Of a TCP address: what the system said, and who has it, where somebody else has.
+    #[error("{}", reason(.0, .1.as_ref()))]
+    Tcp(io::Error, Option<Holder>),
+    /// Of a Unix socket.
+    #[error("{0}")]
+    Unix(#[from] unix::Refusal),
+    /// Of a socket of the service manager.
+    #[error("{0}")]
+    Inherited(#[from] inherited::Refusal),
+}
+
+/// Binds all addresses. `mode` is for the files of Unix sockets.
+pub(super) fn bind(addresses: &[ListenAddress], mode: u32, inherited: &Inherited) -> Result<Vec<Bound>, BindError> {
+    let mut bound = Vec::new();
+    for address in addresses {
+        let one = match address {
+            ListenAddress::Tcp(address) => tcp(*address).map(|socket| vec![Bound::Tcp(socket)]),
+            ListenAddress::Unix(path) => unix::bind(path, mode)
+                .map(|(socket, file)| vec![Bound::Unix { socket, _file: Some(file) }])
+                .map_err(Obstacle::from),
+            ListenAddress::Inherited(name) => handed_over(inherited, name.as_deref()).map_err(Obstacle::from),
+        };
+        bound.extend(one.map_err(|why| BindError { address: address.clone(), why })?);
+    }
+    Ok(bound)
+}
+
+/// IPv6 sockets take IPv6 alone, so that `[::]:25` and `0.0.0.0:25` can stand beside each other.
+fn tcp(address: SocketAddr) -> Result<TcpListener, Obstacle> {
+    let bound = || {
+        let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        TcpListener::from_std(socket.into())
+    };
+    bound().map_err(|error: io::Error| {
+        let holder = if error.kind() == io::ErrorKind::AddrInUse { ports::holder(address) } else { None };
+        Obstacle::Tcp(error, holder)
+    })
+}
+
+fn handed_over(inherited: &Inherited, name: Option<&str>) -> Result<Vec<Bound>, inherited::Refusal> {
+    let ready = |copy| -> io::Result<Bound> {
+        Ok(match copy {
+            Copied::Tcp(socket) => {
+                socket.set_nonblocking(true)?;
+                Bound::Tcp(TcpListener::from_std(socket)?)
+            }
+            Copied::Unix(socket) => {
+                socket.set_nonblocking(true)?;
+                Bound::Unix { socket: UnixListener::from_std(socket)?, _file: None }
+            }
+        })
+    };
+    inherited.copies(name)?.into_iter().map(|copy| Ok(ready(copy)?)).collect()
+}
+
+impl Bound {
+    /// Takes the next connection.
+    pub(super) async fn accept(&self) -> io::Result<(Socket, Origin)> {
+        match self {
+            Self::Tcp(socket) => {
+                let (stream, address) = socket.accept().await?;
+                // Replies are small and waited for; where this fails, they are merely late.
+                let _ = stream.set_nodelay(true);
+                Ok((Socket::Tcp(stream), Origin::of(address.ip())))
+            }
+            Self::Unix { socket, .. } => {
+                let (stream, _) = socket.accept().await?;
+                Ok((Socket::Unix(stream), Origin::Local))
+            }
+        }
+    }
+
+    /// Where it really listens: with the port that was taken.
+    pub(super) fn address(&self) -> ListenAddress {
+        let address = match self {
+            Self::Tcp(socket) => socket.local_addr().ok().map(ListenAddress::Tcp),
+            Self::Unix { socket, .. } => {
+                let address = socket.local_addr().ok();
+                address.and_then(|address| address.as_pathname().map(|path| ListenAddress::Unix(path.to_owned())))
+            }
+        };
+        // A service manager can hand over one that is in no file system.
+        address.unwrap_or(ListenAddress::Inherited(None))
+    }
+}
+
+fn reason(error: &io::Error, holder: Option<&Holder>) -> String {
+    let advice = match (error.kind(), holder) {
+        (io::ErrorKind::AddrInUse, Some(holder)) => return format!("it is taken by {holder}: {}", holder.advice()),
+        (io::ErrorKind::AddrInUse, None) => "another program has this port: `sudo ss -ltnp` shows which",
+        (io::ErrorKind::PermissionDenied, _) => "ports below 1024 need root or CAP_NET_BIND_SERVICE",
+        (io::ErrorKind::AddrNotAvailable, _) => {
+            "this machine does not have the address: `ip address` shows those it has"
+        }
+        _ => "correct `address` of this [[listener]]",
+    };
+    format!("{error}; {advice}")
+}

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mailsluice::smtp::command::{Command, ForwardPath};
+use mailsluice::smtp::command::{Command, ForwardPath, Parsed};
 use mailsluice::smtp::{Address, ReversePath};
 
 /// As the session hands it over: without LF, of limited length.
@@ -15,15 +15,23 @@ fuzz_target!(|line: &[u8]| {
     if !is_line(line) {
         return;
     }
-    let Ok(command) = Command::parse(line) else { return };
+    let Ok(command) = Command::parse(line, DOMAIN).command else { return };
     match &command {
+        // Of Latin-1 each octet becomes two.
         Command::Helo(name) | Command::Ehlo(name) => assert!(name.len() <= 3 * 512, "{} octets", name.len()),
         Command::Mail { from: ReversePath::Address(address), .. } => check(address),
-        Command::Rcpt { to: ForwardPath::Mailbox(address), .. } => check(address),
+        Command::Rcpt { to, .. } => {
+            assert!(!to.is_empty() && to.len() <= line.len());
+            to.iter().for_each(|path| {
+                if let ForwardPath::Mailbox(address) = path {
+                    check(address)
+                }
+            });
+        }
         _ => {}
     }
     let spaced = [b" \t", line, b" "].concat();
-    assert_eq!(Command::parse(&spaced).as_ref(), Ok(&command), "white space around it");
+    assert_eq!(Command::parse(&spaced, DOMAIN).command.as_ref(), Ok(&command), "white space around it");
 });
 
 /// What goes upstream must be one address on one line, and read there as it was read here.
@@ -32,7 +40,9 @@ fn check(address: &Address) {
     assert!(text.len() <= 256 + 1 + 255 && !text.chars().any(char::is_control), "{text:?}");
     assert_eq!(text.parse::<Address>().as_ref(), Ok(address));
     let written = format!("MAIL FROM:<{text}>");
-    let read = Command::parse(written.as_bytes());
+    let read = Command::parse(written.as_bytes(), DOMAIN);
     let wanted = Command::Mail { from: ReversePath::Address(address.clone()), parameters: vec![] };
-    assert_eq!(read, Ok(wanted), "{written}");
+    assert_eq!(read, Parsed { command: Ok(wanted), lapses: vec![] }, "{written}");
 }
+
+const DOMAIN: &str = "relay.example";

@@ -50,12 +50,9 @@ enum Handshake {
 }
 
 impl Conversation {
-    fn new(policy: Policy, early: bool) -> Self {
+    fn new(policy: Policy) -> Self {
         let now = Timestamp::from_secs(1_795_362_588);
-        let (mut session, actions) = Session::new(policy, now);
-        if early {
-            session.early();
-        }
+        let (session, actions) = Session::new(policy, now);
         let mut conversation = Self {
             session,
             now,
@@ -194,8 +191,10 @@ struct Run {
 
 impl Run {
     fn new(script: &Script, chunk: usize) -> Self {
-        let early = matches!(script.steps.first(), Some(step) if matches!(step.directive, Directive::Send(_)));
-        let conversation = Conversation::new(script.policy.clone(), early);
+        let mut conversation = Conversation::new(script.policy.clone());
+        if matches!(script.steps.first(), Some(step) if matches!(step.directive, Directive::Send(_))) {
+            conversation.session.early();
+        }
         Self { conversation, chunk, input: Vec::new(), content: None, told: false, place: String::new() }
     }
 
@@ -372,7 +371,10 @@ struct Outcome {
 }
 
 fn outcome(policy: &Policy, input: &[u8], cuts: &[usize]) -> Outcome {
-    let mut conversation = Conversation::new(policy.clone(), input.len() % 2 == 0);
+    let mut conversation = Conversation::new(policy.clone());
+    if input.len().is_multiple_of(2) {
+        conversation.session.early();
+    }
     let mut rest = input;
     for cut in cuts.iter().chain([&usize::MAX]) {
         let (piece, after) = rest.split_at((*cut).min(rest.len()));
@@ -396,7 +398,7 @@ fn a_flood_of_refusals_is_reported_up_to_a_bound_until_a_message_is_taken() {
         "RCPT TO:<x y>\r\n",
         "AUTH LOGIN\r\n",
     ] {
-        let mut conversation = Conversation::new(policy(), false);
+        let mut conversation = Conversation::new(policy());
         conversation.send(flood.repeat(1000).as_bytes(), usize::MAX);
         assert!(conversation.lines.len() >= 1000);
         let reported = conversation.refusals.len();
@@ -423,7 +425,7 @@ fn a_flood_of_what_are_no_commands_ends_the_session_unless_messages_come_between
         ("AUTH PLAIN !\r\n", true),
     ] {
         let auth = if needs_auth { AuthRule::Required { in_plain_text: true } } else { AuthRule::None };
-        let mut conversation = Conversation::new(Policy { auth, ..policy() }, false);
+        let mut conversation = Conversation::new(Policy { auth, ..policy() });
         if !needs_auth {
             let faults = format!("{}{message}", fault.repeat(20));
             conversation.send(faults.as_bytes(), usize::MAX);
@@ -438,7 +440,7 @@ fn a_flood_of_what_are_no_commands_ends_the_session_unless_messages_come_between
 
 #[test]
 fn ten_thousand_commands_in_one_packet_are_each_answered() {
-    let mut conversation = Conversation::new(policy(), false);
+    let mut conversation = Conversation::new(policy());
     conversation.send("RSET\r\n".repeat(10_000).as_bytes(), usize::MAX);
     assert_eq!(conversation.lines.iter().filter(|line| *line == "250 2.0.0 Ok").count(), 10_000);
 }
@@ -499,7 +501,7 @@ proptest! {
             content.extend(vec![if matches!(byte, b'\r' | b'\n' | b'.') { b'x' } else { byte }; count]);
             content.extend_from_slice(b"\r\n");
         }
-        let mut conversation = Conversation::new(policy(), false);
+        let mut conversation = Conversation::new(policy());
         let start = b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n";
         conversation.send(&[start, content.as_slice(), b".\r\nNOOP\r\n"].concat(), chunk);
         prop_assert_eq!(conversation.lines.len(), 6);

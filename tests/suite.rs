@@ -7,6 +7,7 @@ mod account_test;
 mod alarms;
 mod architecture;
 mod clients;
+mod clients_web;
 mod clock;
 mod commands;
 mod crash;

@@ -184,13 +184,13 @@ impl Conversation {
                 Event::Deadline => talk.deadline(),
             }
         }
-        // A client that goes away is told nothing; one that stays is.
-        let actions = talk.session.hung_up();
-        assert!(actions.iter().all(|action| matches!(action, Action::Report(_) | Action::Abandon)), "{actions:?}");
-        if !talk.closed {
+        if options.contains(&b'w') && !talk.closed {
             talk.deadline();
             assert!(talk.closed, "a session ends when its time has come");
         }
+        // A client that goes away is told nothing.
+        let actions = talk.session.hung_up();
+        assert!(actions.iter().all(|action| matches!(action, Action::Report(_) | Action::Abandon)), "{actions:?}");
         talk
     }
 

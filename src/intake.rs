@@ -193,7 +193,7 @@ impl Intake {
             to: &submission.envelope.recipients,
             message_id: &prepared.message_id,
             bytes: size,
-            repairs: &repairs(&prepared.added, &prepared.removed),
+            repairs: &repairs(prepared),
         });
         self.wake.notify_one();
     }
@@ -286,10 +286,12 @@ fn stamp(submission: &Submission, date: &str) -> Prepared {
     prepare(&submission.head, &additions)
 }
 
-/// What was added and removed, in words.
-fn repairs(added: &[&str], removed: &[&str]) -> String {
+/// What was added and removed, and what that breaks, in words.
+fn repairs(prepared: &Prepared) -> String {
     let part = |verb: &str, names: &[&str]| (!names.is_empty()).then(|| format!("{verb} {}", names.join(", ")));
-    let parts: Vec<String> = [part("added", added), part("removed", removed)].into_iter().flatten().collect();
+    let changed = [part("added", &prepared.added), part("removed", &prepared.removed)];
+    let parts: Vec<String> =
+        changed.into_iter().flatten().chain(prepared.broken.iter().map(ToString::to_string)).collect();
     parts.join("; ")
 }
 

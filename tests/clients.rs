@@ -290,3 +290,46 @@ async fn a_directory_takes_mail_in_place_of_a_provider() {
     let envelope: Value = serde_json::from_str(&envelope).unwrap();
     assert_eq!(envelope, serde_json::json!({ "from": MAILBOX, "to": ["a@example.org", "b@example.org"] }));
 }
+
+/// As Domoticz attaches pictures: all of one on a line.
+const ONE_LINE: &str = r#"
+import base64, smtplib, sys
+host, port, picture = sys.argv[1], int(sys.argv[2]), open(sys.argv[3], "rb").read()
+mail = (b"From: Home <home@device.example>\r\nTo: a@example.org\r\nSubject: Bewegung im B\xfcro\r\nMIME-Version: 1.0\r\n"
+        b"Content-Type: multipart/mixed; boundary=one\r\n\r\n--one\r\n\r\nT\xc3\xbcr offen\r\n--one\r\n"
+        b"Content-Type: image/jpeg; name=a.jpg\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+        + base64.b64encode(picture) + b"\r\n--one--\r\n")
+with smtplib.SMTP(host, port, local_hostname="home.example", timeout=60) as smtp:
+    assert smtp.sendmail("home@device.example", ["a@example.org"], mail) == {}
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_on_one_line_arrives_in_short_lines() {
+    let upstream = Upstream::start(mailbox(), WITHOUT_RATES).await;
+    let daemon = upstream.site.serve();
+    let picture: Vec<u8> = (0..480_000u32).map(|at| at.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("picture");
+    std::fs::write(&file, &picture).unwrap();
+    let mut python = Command::new("python3");
+    let relay = daemon.address();
+    python.args(["-c", ONE_LINE, &relay.ip().to_string(), &relay.port().to_string()]).arg(file);
+    run("python3", python, b"");
+
+    let deliveries = upstream.wait_for(1).await;
+    let content = deliveries[0].content.as_ref().unwrap();
+    assert!(content.split(|byte| *byte == b'\n').all(|line| line.len() <= 999));
+    let message = MessageParser::default().parse(content).unwrap();
+    assert_eq!(message.subject(), Some("Bewegung im Büro"));
+    assert_eq!(message.body_text(0).unwrap().trim_end(), "Tür offen");
+    assert!(message.attachment(0).unwrap().contents() == picture);
+    let attempted = daemon.wait_for("attempted", |line| line["event"] == "attempted");
+    let repairs = attempted["repairs"].as_str().unwrap();
+    for repair in [
+        "8-bit text of Subject read as windows-1252 and encoded",
+        "Content-Type as utf-8 text, Content-Transfer-Encoding as 8bit added",
+        "lines beyond 998 octets re-encoded in a part",
+    ] {
+        assert!(repairs.contains(repair), "{repairs}");
+    }
+}

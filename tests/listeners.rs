@@ -156,14 +156,16 @@ fn a_socket_that_was_not_handed_over_keeps_the_daemon_from_starting() {
         assert!(!output.status.success() && told.contains(&format!("cannot listen on {address}: ")), "{told}");
         assert!(told.contains(wanted), "{told}");
     }
-    // What is meant for another process is not ours.
+    // What is meant for another process, or for nobody in particular, is not ours.
     let site = Site::new(&with_listeners(&listener("systemd", "")), "");
-    let mut command = hand_over(&site, &["smtp=tcp:127.0.0.1"]);
-    let script =
-        "import os, sys; os.environ.update(LISTEN_PID=\"1\", LISTEN_FDS=\"1\"); os.execv(sys.argv[1], sys.argv[1:])";
-    let arguments: Vec<_> =
-        command.get_args().skip_while(|argument| *argument != "--").skip(1).map(ToOwned::to_owned).collect();
-    command = Command::new("python3");
-    let output = command.args(["-c", script]).args(arguments).output().unwrap();
-    assert!(String::from_utf8_lossy(&output.stderr).contains("has handed over no socket"));
+    for meant_for in ["LISTEN_PID=\"1\", ", ""] {
+        let script = format!(
+            "import os, sys; os.environ.update({meant_for}LISTEN_FDS=\"1\"); os.execv(sys.argv[1], sys.argv[1:])"
+        );
+        let mut command = Command::new("python3");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_mailsluice"), "--config"]).arg(site.config()).arg("serve");
+        let output = command.env_remove("LISTEN_PID").output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(told.contains("has handed over no socket"), "{told}");
+    }
 }

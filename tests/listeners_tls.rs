@@ -8,12 +8,13 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::listeners::with_listeners;
 use crate::support::daemon::{Daemon, Site};
 use crate::support::relay::run;
-use crate::support::tls::{connect, make_certificate};
+use crate::support::tls::{connect, make_certificate, shake};
 
 fn listener(mode: &str) -> String {
     format!(
@@ -77,10 +78,12 @@ fn a_client_that_begins_with_tls_is_served() {
 async fn who_speaks_plain_text_to_a_port_with_tls_is_let_go_and_told_of_a_little() {
     let (site, pem) = site("implicit");
     let daemon = site.serve();
-    // Who tries the port and goes is no news.
+    // Who tries the port and goes is no news, nor who leaves an encrypted session without a word.
     for _ in 0..20 {
         drop(BlockingStream::connect(daemon.address()).unwrap());
+        assert!(line(&mut connect(daemon.address(), &pem).await.unwrap()).await.starts_with("220 "));
     }
+    assert_eq!(daemon.events("refused"), [Value::Null; 0]);
     for said in ["EHLO x\r\n", "GET / HTTP/1.1\r\nHost: relay\r\n\r\n", "\0\0\0\0\0\0\0\0"].repeat(4) {
         let mut stream = BlockingStream::connect(daemon.address()).unwrap();
         stream.write_all(said.as_bytes()).unwrap();
@@ -139,6 +142,93 @@ async fn a_renewed_certificate_counts_after_a_reload_and_no_session_is_dropped()
     daemon.wait_for("accepted", |line| line["event"] == "accepted");
 }
 
+/// A session in plain text that was greeted and has said EHLO, and what was offered.
+async fn greeted(daemon: &Daemon) -> (BufReader<TcpStream>, String) {
+    let mut stream = BufReader::new(TcpStream::connect(daemon.address()).await.unwrap());
+    assert!(line(&mut stream).await.starts_with("220 "));
+    stream.get_mut().write_all(b"EHLO x\r\n").await.unwrap();
+    let mut offered = String::new();
+    while offered.lines().last().is_none_or(|last| last.as_bytes()[3] == b'-') {
+        offered += &line(&mut stream).await;
+    }
+    (stream, offered)
+}
+
+#[test]
+fn starttls_is_spoken_by_real_clients() {
+    let (site, _) = site("starttls");
+    let daemon = site.serve();
+    smtplib(
+        &daemon,
+        &site,
+        "context = ssl.create_default_context(cafile=sys.argv[3])\n\
+         with smtplib.SMTP(host, port, timeout=60) as smtp:\n\
+         \x20   smtp.starttls(context=context)\n\
+         \x20   smtp.ehlo()\n\
+         \x20   assert not smtp.has_extn('starttls')\n\
+         \x20   smtp.sendmail('a@shop.example', ['b@example.org'], 'Subject: x\\r\\n\\r\\ny\\r\\n')\n",
+    );
+    let address = daemon.address().to_string();
+    for version in ["-tls1_2", "-tls1_3"] {
+        let mut openssl = Command::new("openssl");
+        openssl.args(["s_client", "-starttls", "smtp", "-connect", &address, "-quiet", "-crlf", version]);
+        openssl.args(["-verify_return_error", "-CAfile"]).arg(site.path().join("relay.pem"));
+        let talk = "MAIL FROM:<a@shop.example>\nRCPT TO:<b@example.org>\nDATA\nSubject: x\n\ny\n.\nQUIT\n";
+        let output = run("openssl", openssl, talk.as_bytes());
+        let heard = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(heard.contains("250 2.0.0 Ok: queued as "), "{version}: {heard}");
+    }
+    daemon.wait_for_count("accepted", 3, |line| line["event"] == "accepted");
+    assert_eq!(daemon.events("refused"), [Value::Null; 0]);
+}
+
+/// CVE-2011-0411: what an attacker puts behind STARTTLS must not be taken for what the client says through TLS.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_injected_behind_starttls_is_neither_answered_nor_obeyed() {
+    let (site, pem) = site("starttls");
+    let daemon = site.serve();
+    let begun = "MAIL FROM:<evil@example.net>\r\nRCPT TO:<victim@example.org>\r\n";
+    // The long one is more than the session is given at a time.
+    let long = format!("{}{begun}", "NOOP\r\n".repeat(400));
+    for injected in ["RSET\r\n", "MAIL FR", begun, &long] {
+        let (mut stream, offered) = greeted(&daemon).await;
+        assert!(offered.contains("STARTTLS"), "{offered}");
+        // In one write, so that it is read together.
+        stream.get_mut().write_all(format!("STARTTLS\r\n{injected}").as_bytes()).await.unwrap();
+        assert!(line(&mut stream).await.starts_with("220 "));
+        assert!(stream.buffer().is_empty());
+        let mut secured = shake(stream.into_inner(), &pem).await.unwrap();
+        let reply = ask(&mut secured, "RCPT TO:<b@example.org>").await;
+        assert!(reply.starts_with("503 "), "no transaction was begun: {reply}");
+        assert!(ask(&mut secured, "NOOP").await.starts_with("250 "));
+    }
+    assert!(daemon.events("accepted").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_that_fails_behind_starttls_is_told_of_with_what_to_do() {
+    let (site, _) = site("starttls");
+    let daemon = site.serve();
+    // What comes in a packet of its own is where the handshake should be.
+    let (mut stream, _) = greeted(&daemon).await;
+    assert!(ask(&mut stream, "STARTTLS").await.starts_with("220 "));
+    stream.get_mut().write_all(b"MAIL FROM:<a@shop.example>\r\n").await.unwrap();
+    let mut rest = Vec::new();
+    tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut rest).await.unwrap();
+    assert!(rest.first() == Some(&21) || rest.is_empty(), "an alert or nothing: {rest:?}");
+    let refused = daemon.wait_for("refused", is_refused_at_tls);
+    let reply = refused["reply"].as_str().unwrap();
+    assert!(reply.contains("is no TLS") && reply.contains("hide = \"STARTTLS\""), "{reply}");
+
+    // The client can be helped without touching it.
+    let client = "[[client]]\nname = \"old\"\nnetworks = \"127.0.0.0/8\"\nhide = \"STARTTLS\"\n";
+    site.configure(&with_listeners(&format!("{}{client}", listener("starttls"))));
+    daemon.signal(Signal::HUP);
+    daemon.wait_for("reloaded", |line| line["event"] == "reloaded");
+    let (_, offered) = greeted(&daemon).await;
+    assert!(!offered.contains("STARTTLS"), "{offered}");
+}
+
 fn other_folder(site: &Site) -> std::path::PathBuf {
     let folder = site.path().join("other");
     std::fs::create_dir(&folder).unwrap();
@@ -165,7 +255,7 @@ async fn a_reload_switches_tls_on_where_a_listener_runs() {
     let (site, pem) = site("implicit");
     site.configure(&with_listeners("[[listener]]\naddress = \"127.0.0.1:0\"\n"));
     let daemon = site.serve();
-    let mut plain = BufReader::new(tokio::net::TcpStream::connect(daemon.address()).await.unwrap());
+    let mut plain = BufReader::new(TcpStream::connect(daemon.address()).await.unwrap());
     assert!(line(&mut plain).await.starts_with("220 "));
     site.configure(&with_listeners(&listener("implicit")));
     daemon.signal(Signal::HUP);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use mailsluice::config::{ListenAddress, ListenerConfig};
 use mailsluice::receive::{BindError, Commons, Inherited, Listener, Settings, Stopper};
 use mailsluice::route::{Client, Priority};
+use mailsluice::session::Manners;
 use mailsluice::time::{MonotonicClock, Timestamp};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -185,4 +186,31 @@ async fn an_address_that_is_taken_is_named_with_what_to_do() {
     let _holds = bind(&taken).unwrap();
     let error = bind(&taken).unwrap_err().to_string();
     assert!(error.contains(&free.to_string()) && error.contains(&format!("(pid {})", std::process::id())), "{error}");
+}
+
+/// Quirk 20: scripts that send all they have to say at once, and listen afterwards.
+#[tokio::test]
+async fn what_was_said_before_the_banner_is_answered_in_order_where_that_is_tolerated() {
+    for manners in [Manners::Tolerant, Manners::Strict] {
+        let relay = Relay::start(|settings| {
+            settings.listener.manners = manners;
+            settings.listener.max_connections_per_client = 1;
+        })
+        .await;
+        let mut first = relay.connect().await;
+        assert!(line(&mut first).await.starts_with("220 "));
+        // While another one is served it waits for its banner, so what it says is there before that.
+        let mut early = relay.connect().await;
+        early.write_all(MESSAGE).await.unwrap();
+        for _ in 0..20 {
+            first.write_all(b"NOOP\r\n").await.unwrap();
+            assert!(line(&mut first).await.starts_with("250 "));
+        }
+        drop(first);
+        let mut heard = String::new();
+        early.read_to_string(&mut heard).await.unwrap();
+        let taken = heard.contains("250 2.0.0 Ok: queued as ");
+        assert!(heard.starts_with("220 ") && taken == (manners == Manners::Tolerant), "{manners:?}: {heard}");
+        assert_eq!(relay.kept.messages().await.len(), usize::from(taken));
+    }
 }

@@ -286,7 +286,7 @@ impl Run {
 
 /// Pieces of conversations, sensible and not.
 fn fragment() -> impl Strategy<Value = Vec<u8>> {
-    const KNOWN: [&str; 40] = [
+    const KNOWN: [&str; 36] = [
         "EHLO box\r\n",
         "HELO\r\n",
         "HELO my_box \n",
@@ -303,15 +303,11 @@ fn fragment() -> impl Strategy<Value = Vec<u8>> {
         "RSET\r\n",
         "NOOP\r\n",
         "QUITE\r\n",
-        "QUIT\r\n",
         "AUTH PLAIN AHVzZXIAc2VjcmV0\r\n",
         "AUTH PLAIN\r\n",
         "AUTH LOGIN\r\n",
         "dXNlcg==\r\n",
         "*\r\n",
-        "STARTTLS\r\n",
-        "GET / HTTP/1.1\r\n",
-        "\x16\x03\x01\x02",
         "\r\n.\r\n",
         ".\r\n",
         "\n.\n",
@@ -328,10 +324,13 @@ fn fragment() -> impl Strategy<Value = Vec<u8>> {
         "Subject: ü\r\nbody ü\r\n",
         "\r\n.\r\r\n",
     ];
+    // What ends a session, or all that can be read of it, must not come in most of them.
+    const LAST: [&str; 4] = ["QUIT\r\n", "STARTTLS\r\n", "GET / HTTP/1.1\r\n", "\x16\x03\x01\x02"];
     prop_oneof![
-        8 => proptest::sample::select(&KNOWN[..]).prop_map(|text: &str| text.as_bytes().to_vec()),
-        1 => proptest::collection::vec(any::<u8>(), 0..40),
-        1 => (any::<u8>(), 1000_usize..3000).prop_map(|(byte, count)| vec![byte; count]),
+        1 => proptest::sample::select(&LAST[..]).prop_map(|text: &str| text.as_bytes().to_vec()),
+        50 => proptest::sample::select(&KNOWN[..]).prop_map(|text: &str| text.as_bytes().to_vec()),
+        5 => proptest::collection::vec(any::<u8>(), 0..40),
+        5 => (any::<u8>(), 1000_usize..3000).prop_map(|(byte, count)| vec![byte; count]),
     ]
 }
 

@@ -5,19 +5,21 @@ use std::path::Path;
 use super::Failure;
 use super::output::say;
 use crate::app::AppError;
-use crate::config::Config;
+use crate::config::{Auth, Config, ListenAddress, ListenerConfig, ServerTls, ServerTlsMode};
+use crate::route::Client;
+use crate::session::Manners;
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let config = Config::load(path).map_err(AppError::from)?;
     say!("{}: fine", path.display())?;
     say!("queue     {}", config.queue.path.display())?;
     for listener in &config.listeners {
-        let addresses: Vec<String> = listener.addresses.iter().map(ToString::to_string).collect();
-        let networks: Vec<String> = listener.networks.iter().map(ToString::to_string).collect();
-        say!("listener  {} for {}", addresses.join(", "), networks.join(", "))?;
+        let (addresses, networks) = (listed(&listener.addresses), listed(&listener.networks));
+        say!("listener  {addresses} for {networks}: {}", of_listener(listener).join(", "))?;
     }
     for client in &config.clients {
-        say!("client    {} ({} priority)", client.name, client.priority.as_str())?;
+        let more: String = of_client(client).iter().map(|one| format!(", {one}")).collect();
+        say!("client    {} ({} priority{more})", client.name, client.priority.as_str())?;
     }
     for account in &config.accounts {
         let caps: Vec<String> =
@@ -26,4 +28,51 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
         say!("account   {} ({}) to {}: {caps}", account.name, account.provider.as_str(), account.host())?;
     }
     Ok(())
+}
+
+/// What clients meet at a listener.
+fn of_listener(listener: &ListenerConfig) -> Vec<String> {
+    let certificate = |tls: &ServerTls| tls.identity.certificate.display().to_string();
+    let mut told = vec![match &listener.tls {
+        None => "no TLS".into(),
+        Some(tls) if tls.mode == ServerTlsMode::Implicit => format!("TLS at once ({})", certificate(tls)),
+        Some(tls) => format!("STARTTLS ({})", certificate(tls)),
+    }];
+    told.push(match &listener.auth {
+        Auth::None => "no login".into(),
+        Auth::AcceptAny => "any login is accepted".into(),
+        Auth::Required { plain_text, .. } if plain_text.is_empty() => "login required, over TLS".into(),
+        Auth::Required { plain_text, .. } => {
+            format!("login required, over TLS or in plain text from {}", listed(plain_text))
+        }
+    });
+    if listener.manners == Manners::Strict {
+        told.push("strict".into());
+    }
+    if listener.addresses.iter().any(|address| matches!(address, ListenAddress::Unix(_))) {
+        told.push(format!("mode {:04o}", listener.socket_mode));
+    }
+    told
+}
+
+/// What holds for a client alone.
+fn of_client(client: &Client) -> Vec<String> {
+    let mut told = Vec::new();
+    told.extend(client.rate.map(|rate| format!("slower above {rate}")));
+    told.extend(client.share.map(|share| format!("at most {share}% of each cap")));
+    if !client.senders.is_empty() {
+        told.push(format!("senders {}", listed(&client.senders)));
+    }
+    if !client.recipients.is_empty() {
+        told.push(format!("recipients {}", listed(&client.recipients)));
+    }
+    told.extend(client.hidden.iter().map(|hidden| format!("{} hidden", hidden.as_str())));
+    if client.lf_end {
+        told.push("LF.LF ends its content".into());
+    }
+    told
+}
+
+fn listed<T: ToString>(all: &[T]) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -13,7 +13,7 @@ use crate::control::request::{Answer, Request};
 use crate::control::{client, socket_path};
 use crate::doctor::lanes::Answered;
 use crate::doctor::users::Identity;
-use crate::doctor::{Finding, Standing, clock, endings, lanes, listeners, place, secrets};
+use crate::doctor::{Finding, Standing, clock, endings, lanes, listeners, place, secrets, sockets};
 use crate::queue::sqlite::Survey;
 use crate::schedule::trial::Trial;
 use crate::time::wall_clock;
@@ -68,11 +68,8 @@ impl Doctor {
         for named in secrets::of(&config) {
             findings.push(secrets::judge(&secrets::Facts::gather(named, &daemon), &daemon));
         }
-        let running = match &answered {
-            Answered::Yes(process, _) => Some((*process, daemon.user)),
-            Answered::Nobody | Answered::No(_) => None,
-        };
-        findings.extend(at_listeners(&config, running));
+        findings.extend(at_listeners(&config, running(&answered, &daemon), &daemon));
+        findings.extend(config.listeners.iter().filter_map(sockets::certificate));
         findings.extend(endings::judge(&config, wall_clock()));
         if !self.offline {
             findings.extend(config.account_names().map(|account| match try_out(path, account) {
@@ -90,18 +87,32 @@ impl Doctor {
 
 /// Of the listeners of a new configuration, what keeps a daemon from them.
 pub(super) fn listeners_in_the_way(config: &Config) -> Vec<Finding> {
-    let running = match ask(&config.queue.path) {
-        answered @ Answered::Yes(process, _) => Some((process, daemon_identity(&config.queue.path, &answered).user)),
-        Answered::Nobody | Answered::No(_) => None,
-    };
-    at_listeners(config, running).into_iter().filter(|finding| finding.standing == Standing::Failed).collect()
+    let answered = ask(&config.queue.path);
+    let daemon = daemon_identity(&config.queue.path, &answered);
+    let findings = at_listeners(config, running(&answered, &daemon), &daemon);
+    findings.into_iter().filter(|finding| finding.standing == Standing::Failed).collect()
 }
 
-fn at_listeners(config: &Config, running: Option<(Option<u32>, u32)>) -> Vec<Finding> {
+/// The process and the user of the daemon, where one runs.
+fn running(answered: &Answered, daemon: &Identity) -> Option<(Option<u32>, u32)> {
+    match answered {
+        Answered::Yes(process, _) => Some((*process, daemon.user)),
+        Answered::Nobody | Answered::No(_) => None,
+    }
+}
+
+fn at_listeners(config: &Config, running: Option<(Option<u32>, u32)>, daemon: &Identity) -> Vec<Finding> {
     let addresses = config.listeners.iter().flat_map(|listener| &listener.addresses);
-    // Port 0 is whichever is free.
-    let fixed = addresses.filter_map(ListenAddress::tcp).filter(|address| address.port() != 0);
-    fixed.map(|address| listeners::judge(&listeners::Facts::gather(address), running)).collect()
+    let judged = addresses.filter_map(|address| match address {
+        // Port 0 is whichever is free.
+        ListenAddress::Tcp(address) if address.port() == 0 => None,
+        ListenAddress::Tcp(address) => Some(listeners::judge(&listeners::Facts::gather(*address), running)),
+        ListenAddress::Unix(path) => {
+            Some(sockets::judge(&sockets::Facts::gather(path, daemon), daemon, running.is_some()))
+        }
+        ListenAddress::Inherited(_) => Some(sockets::handed_over(address)),
+    });
+    judged.collect()
 }
 
 /// What is wrong with the configuration, secrets apart, and what it says.

@@ -7,6 +7,7 @@ pub mod lanes;
 pub mod listeners;
 pub mod place;
 pub mod secrets;
+pub mod sockets;
 pub mod users;
 
 use serde::Serialize;

@@ -37,6 +37,13 @@ pub fn of(config: &Config) -> Vec<Named> {
     if let Some(Webhook::Kept(secret)) = &config.alarms.webhook {
         all.push(Named { what: "the address of the webhook".into(), secret: secret.clone() });
     }
+    for listener in &config.listeners {
+        let address = listener.addresses.first();
+        if let (Some(tls), Some(address)) = (&listener.tls, address) {
+            let what = format!("the key of the listener on {address}");
+            all.push(Named { what, secret: tls.identity.key.clone() });
+        }
+    }
     all
 }
 

@@ -7,7 +7,7 @@ use mail_parser::parsers::MessageStream;
 use super::header::is_blank;
 
 /// What a reader sees: encoded words decoded, the white space between two of them dropped (§6.2). Bytes that are not
-/// UTF-8 are read as ISO 8859-1, the likeliest of what old devices send.
+/// UTF-8 are read as [`to_text`] does.
 pub(super) fn decode(raw: &[u8]) -> String {
     let text = to_text(raw);
     let mut decoded = String::with_capacity(text.len());
@@ -64,46 +64,57 @@ pub(super) fn encode(text: &str) -> String {
     words
 }
 
-/// Unstructured text with every stretch of 8-bit words encoded; ASCII words around them stay as they are, and so do
-/// words with an at sign between them: as addresses they are of use only as they are.
-pub(super) fn encode_unstructured(value: &[u8]) -> Vec<u8> {
+/// Unstructured text with every stretch of words encoded that are not ASCII or longer than `room`; the words around them
+/// stay as they are, and so do ASCII words with an at sign between them: as addresses they are of use only as they are.
+pub(super) fn encode_unstructured(value: &[u8], room: usize) -> Vec<u8> {
     let mut encoded = Vec::with_capacity(value.len() * 2);
     let (mut done, mut at) = (0, 0);
     for word in value.split(|byte| is_blank(*byte)) {
-        if word.contains(&b'@') && word.is_ascii() && !is_encoded(word) {
-            encoded.extend(encode_stretch(&value[done..at]));
+        if word.contains(&b'@') && !must_encode(word, room) && !is_encoded(word) {
+            encoded.extend(encode_stretch(&value[done..at], room));
             encoded.extend(word);
             done = at + word.len();
         }
         at += word.len() + 1;
     }
-    encoded.extend(encode_stretch(&value[done..]));
+    encoded.extend(encode_stretch(&value[done..], room));
     encoded
 }
 
-fn encode_stretch(value: &[u8]) -> Vec<u8> {
-    let Some((start, end)) = eight_bit_stretch(value) else {
+fn must_encode(word: &[u8], room: usize) -> bool {
+    word.len() > room || !word.is_ascii()
+}
+
+fn encode_stretch(value: &[u8], room: usize) -> Vec<u8> {
+    let Some((start, end)) = stretch(value, room) else {
         return value.to_vec();
     };
     let (before, stretch, behind) = (&value[..start], &value[start..end], &value[end..]);
     let mut text = decode(stretch);
-    // A reader drops the space between two encoded words, so a space beside an encoded neighbour goes inside.
-    if before.trim_ascii_end().rsplit(|byte| is_blank(*byte)).next().is_some_and(is_encoded) {
+    // A reader drops the space between two encoded words, so one that it shows goes inside.
+    let first = |text: &[u8]| text.split(|byte| is_blank(*byte)).next().is_some_and(is_encoded);
+    let last = |text: &[u8]| text.rsplit(|byte| is_blank(*byte)).next().is_some_and(is_encoded);
+    if last(before.trim_ascii_end()) && !first(stretch) {
         text.insert(0, ' ');
     }
-    if behind.trim_ascii_start().split(|byte| is_blank(*byte)).next().is_some_and(is_encoded) {
+    if first(behind.trim_ascii_start()) && !last(stretch) {
         text.push(' ');
     }
     [before, encode(&text).as_bytes(), behind].concat()
 }
 
-/// From the first word with a byte beyond ASCII to the end of the last one.
-fn eight_bit_stretch(value: &[u8]) -> Option<(usize, usize)> {
-    let first = value.iter().position(|byte| !byte.is_ascii())?;
-    let last = value.iter().rposition(|byte| !byte.is_ascii())?;
-    let start = value[..first].iter().rposition(|byte| is_blank(*byte)).map_or(0, |blank| blank + 1);
-    let end = value[last..].iter().position(|byte| is_blank(*byte)).map_or(value.len(), |blank| last + blank);
-    Some((start, end))
+/// From the first word that must be encoded to the last one.
+fn stretch(value: &[u8], room: usize) -> Option<(usize, usize)> {
+    let mut at = 0;
+    let mut found = None;
+    for word in value.split(|byte| is_blank(*byte)) {
+        if must_encode(word, room) {
+            let (start, _) = found.unwrap_or((at, at));
+            found = Some((start, at + word.len()));
+        }
+        at += word.len() + 1;
+    }
+    found
 }
 
 /// Decodes `=?charset?B?…?=` where the whole word is made of such.
@@ -118,18 +129,27 @@ fn decode_words(word: &str) -> Option<String> {
     (!word.is_empty()).then_some(decoded)
 }
 
+/// UTF-8 where it is that, else Windows-1252, which most devices of the West mean and of which ISO 8859-1 is the printable
+/// part.
 pub(super) fn to_text(raw: &[u8]) -> String {
-    match std::str::from_utf8(raw) {
-        Ok(text) => text.to_owned(),
-        Err(_) => raw.iter().map(|byte| char::from(*byte)).collect(),
-    }
+    let windows = |byte: &u8| match byte {
+        0x80..=0x9f => WINDOWS_1252[usize::from(byte - 0x80)],
+        byte => char::from(*byte),
+    };
+    std::str::from_utf8(raw).map_or_else(|_| raw.iter().map(windows).collect(), str::to_owned)
 }
+
+/// 0x80 to 0x9F of Windows-1252; five of them mean nothing and stay what they are in ISO 8859-1.
+const WINDOWS_1252: [char; 32] = [
+    '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}', '‘', '’',
+    '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
+];
 
 /// 75 octets of an encoded word, less `=?utf-8?B?` and `?=`, hold 63 of base64: 45 of text in whole quanta.
 const ENCODED_OCTETS: usize = 45;
 
-/// RFC 2047 §2 allows 75 octets; mailers that do not split write more, none more than a line.
-const LONGEST_OCTETS: usize = 998;
+/// RFC 2047 §2 allows 75 octets; mailers that do not split write more, none more than a header block has.
+const LONGEST_OCTETS: usize = 256 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -149,7 +169,7 @@ mod tests {
         ] {
             assert_eq!(decode(raw.as_bytes()), text, "{raw}");
         }
-        assert_eq!(decode(b"J\xfcrgen"), "Jürgen");
+        assert_eq!(decode(b"J\xfcrgen \x80 5"), "Jürgen € 5");
     }
 
     #[test]
@@ -163,9 +183,26 @@ mod tests {
             ("ä x@y ö  z@y\tü", "=?utf-8?B?w6Q=?= x@y =?utf-8?B?w7Y=?=  z@y\t=?utf-8?B?w7w=?="),
             ("ä =?utf-8?Q?a?= x@y", "=?utf-8?B?w6Qg?= =?utf-8?Q?a?= x@y"),
         ] {
-            let got = encode_unstructured(value.as_bytes());
+            let got = encode_unstructured(value.as_bytes(), 900);
             assert_eq!(String::from_utf8_lossy(&got), encoded);
             assert_eq!(decode(&got), decode(value.as_bytes()), "{value}");
+        }
+    }
+
+    #[test]
+    fn words_that_fit_no_line_are_encoded() {
+        let long = "x".repeat(2000);
+        for (value, begins) in [
+            (long.clone(), "=?utf-8?B?"),
+            (format!("[Shop] {long} a@b end"), "[Shop] =?utf-8?B?"),
+            (format!("=?utf-8?B?{}?= =?utf-8?Q?b?=", "YWJj".repeat(500)), "=?utf-8?B?"),
+            (format!("{long}@b"), "=?utf-8?B?"),
+        ] {
+            let got = encode_unstructured(value.as_bytes(), 900);
+            assert!(
+                got.starts_with(begins.as_bytes()) && got.split(|byte| is_blank(*byte)).all(|word| word.len() <= 75)
+            );
+            assert_eq!(decode(&got), decode(value.as_bytes()));
         }
     }
 
@@ -181,7 +218,7 @@ mod tests {
         fn no_bytes_are_too_odd(raw in prop::collection::vec(any::<u8>(), 0..100), word in "=\\?[a-z8?=BQ_-]{0,30}") {
             decode(&raw);
             decode(word.as_bytes());
-            prop_assert!(encode_unstructured(&raw).is_ascii());
+            prop_assert!(encode_unstructured(&raw, 900).is_ascii());
         }
     }
 }

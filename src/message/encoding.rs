@@ -1,19 +1,51 @@
-//! What a message asks of the server that takes it, and how it becomes plain ASCII for a server without 8BITMIME (RFC
-//! 6152 §3). What a reader decodes stays the same. Lines beyond 998 octets are not looked at.
+//! What is repaired of content so that a server takes it and a reader sees the same: lines beyond 998 octets, NUL, raw
+//! 8-bit text in header fields, missing MIME fields, and 8-bit text for a server without 8BITMIME (RFC 6152 §3).
+//!
+//! What is signed, encrypted or another message is never touched inside (RFC 1847 §2.1, RFC 2046 §5.2), nor is text in an
+//! encoding that we do not know. Where only its lines or a NUL are the matter it goes as it is, for the server to judge.
 
+use std::ops::Range;
+
+use super::changes::Changes;
 use super::header::{Field, HeaderBlock};
+use super::header_text::{OTHERWISE, Owner, mend};
+use super::lines::{self, Found};
 use super::mime::{MediaType, Section};
-use super::{header_text, transfer};
-use crate::smtp::Envelope;
+use super::patch::Patch;
+use super::repair::{Missing, Repair};
+use super::transfer::{Encoding, mend_quoted_printable};
 
-/// The extensions that a message needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Needs {
-    /// 8BITMIME (RFC 6152): some octet is beyond ASCII. Without it, see [`to_seven_bit`].
-    pub eight_bit_mime: bool,
-    /// SMTPUTF8 (RFC 6531): an address of the envelope is beyond ASCII. There is no way without it. Raw text in a
-    /// header does not need it; providers carry that.
+/// Which octets a server takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Carries {
+    /// ASCII alone.
+    SevenBit,
+    /// It offers 8BITMIME (RFC 6152).
+    EightBit,
+    /// It offers SMTPUTF8 as well (RFC 6531): addresses in header fields may be UTF-8.
+    Utf8Header,
+}
+
+/// What became of content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fitted {
+    /// The repaired content; nothing where nothing had to change.
+    pub content: Option<Vec<u8>>,
+    /// An address in the header is beyond ASCII: SMTPUTF8 is to be declared. Only for a server that offers it.
     pub smtp_utf8: bool,
+    /// Whether something behind the header block of the message was changed.
+    pub body: Body,
+    /// What was changed, and what should have been and was not, for the log.
+    pub repairs: Vec<Repair>,
+}
+
+/// What became of the body of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// It is octet for octet what it was.
+    Kept,
+    /// Some of it was re-encoded.
+    Changed,
 }
 
 /// Why a message cannot become plain ASCII. Only a server with 8BITMIME can take it.
@@ -33,25 +65,25 @@ pub enum CannotDowngrade {
     /// An encoding that we do not know holds octets it should not.
     #[error("the message holds 8-bit text in a part encoded as {0:?}, and the server does not offer 8BITMIME")]
     UnknownEncoding(String),
-    /// Parts in parts, more than anyone writes.
-    #[error("the parts of the message are nested more than {MAX_DEPTH} deep, and the server does not offer 8BITMIME")]
+    /// Parts in parts, more than anyone writes, or header fields.
+    #[error(
+        "the parts of the message are nested more than {MAX_DEPTH} deep, or the header of one has more than \
+         {MAX_HEADER} octets, and the server does not offer 8BITMIME"
+    )]
     TooDeep,
 }
 
-/// What this message asks of a server.
-pub fn needs(content: &[u8], envelope: &Envelope) -> Needs {
-    let mut addresses = envelope.reverse_path.address().into_iter().chain(&envelope.recipients);
-    Needs { eight_bit_mime: !content.is_ascii(), smtp_utf8: addresses.any(|address| !address.is_ascii()) }
-}
-
-/// The message in ASCII. Bodies of parts become quoted-printable or base64, raw header text becomes encoded words (RFC
-/// 2047), of parameters extended values (RFC 2231). Header fields and parts that are ASCII stay byte for byte; outside the
-/// parts of a multipart, where nobody reads, octets beyond ASCII become `?`.
+/// Repairs content for a server. Fields and parts that need nothing stay byte for byte. Doing it twice is doing it once.
 ///
 /// # Errors
-/// Where it would have to touch what it must not, or does not understand what it would touch.
-pub fn to_seven_bit(content: &[u8]) -> Result<Vec<u8>, CannotDowngrade> {
-    entity(content, Place::Message, 0)
+/// For a server without 8BITMIME, where it would have to touch what it must not, or does not understand what it would touch.
+pub fn fit(content: &[u8], server: Carries) -> Result<Fitted, CannotDowngrade> {
+    let mut fitting =
+        Fitting { patch: Patch::new(content), server, changes: Changes::default(), smtp_utf8: false, header: 0 };
+    fitting.entity(0..content.len(), Place::Message, 0)?;
+    let Fitting { patch, changes, smtp_utf8, header, .. } = fitting;
+    let body = if patch.reached() > header { Body::Changed } else { Body::Kept };
+    Ok(Fitted { content: patch.finish(), smtp_utf8, body, repairs: changes.repairs() })
 }
 
 /// Where an entity stands.
@@ -63,89 +95,244 @@ enum Place {
     DigestPart,
 }
 
-fn entity(content: &[u8], place: Place, depth: usize) -> Result<Vec<u8>, CannotDowngrade> {
-    if content.is_ascii() {
-        return Ok(content.to_vec());
-    }
-    if depth > MAX_DEPTH {
-        return Err(CannotDowngrade::TooDeep);
-    }
-    let (mut block, body) = HeaderBlock::split(content);
-    let media = match (block.find("Content-Type"), place) {
-        (Some(field), _) => MediaType::read(&field.value()),
-        (None, Place::DigestPart) => MediaType::read(b"message/rfc822"),
-        (None, _) => MediaType::read(b"text/plain"),
-    };
-    block.try_edit(|field| {
-        let encoded = (!field.raw().is_ascii()).then(|| header_text::to_ascii(field));
-        encoded
-            .map(|field_in_ascii| field_in_ascii.ok_or_else(|| CannotDowngrade::Address(field.name().into())))
-            .transpose()
-    })?;
-    if body.is_ascii() {
-        return Ok(block.join(body));
-    }
-    if media.is_protected() {
-        return Err(CannotDowngrade::Protected(media.name));
-    }
-    let body = if media.is_multipart() {
-        if block.find(ENCODING).is_some() {
-            block.set(Field::folded(ENCODING, b"7bit"));
-        }
-        multipart(body, &media, depth)?
-    } else {
-        leaf(body, &media, &mut block, place)?
-    };
-    Ok(block.join(&body))
+struct Fitting<'a> {
+    patch: Patch<'a>,
+    server: Carries,
+    changes: Changes,
+    smtp_utf8: bool,
+    /// Octets of the header block of the message.
+    header: usize,
 }
 
-fn multipart(body: &[u8], media: &MediaType, depth: usize) -> Result<Vec<u8>, CannotDowngrade> {
-    let place = if media.name == "multipart/digest" { Place::DigestPart } else { Place::Part };
-    let sections = media.sections(body).ok_or_else(|| CannotDowngrade::NoParts(media.name.clone()))?;
-    let mut encoded = Vec::with_capacity(body.len() + body.len() / 2);
-    for section in sections {
-        match section {
-            Section::Frame(bytes) => {
-                encoded.extend(bytes.iter().map(|byte| if byte.is_ascii() { *byte } else { b'?' }))
+/// How the body of a part without parts is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writing {
+    AsItIs,
+    /// Its encoding stays, the long lines of it do not.
+    MendedBase64,
+    MendedQuoted,
+    Encoded(Encoding),
+}
+
+impl Fitting<'_> {
+    fn entity(&mut self, octets: Range<usize>, place: Place, depth: usize) -> Result<(), CannotDowngrade> {
+        let content = &self.patch.source()[octets.clone()];
+        let found = Found::of(content);
+        if found.nothing() && place != Place::Message {
+            return Ok(());
+        }
+        if depth > MAX_DEPTH || HeaderBlock::octets(content, MAX_HEADER) > MAX_HEADER {
+            return self.leave(found, "parts in parts, or a header, without end", CannotDowngrade::TooDeep);
+        }
+        let (mut block, body) = HeaderBlock::split(content);
+        let start = octets.end - body.len();
+        let body = start..octets.end;
+        let media = match (block.find("Content-Type"), place) {
+            (Some(field), _) => MediaType::read(&field.value()),
+            (None, Place::DigestPart) => MediaType::read(b"message/rfc822"),
+            (None, _) => MediaType::read(b"text/plain"),
+        };
+        if place == Place::Message {
+            self.header = start;
+            if block.find("Content-Type").is_some() && media.name.contains('/') {
+                self.mime_version(&mut block);
             }
-            Section::Part(part) => encoded.extend(entity(part, place, depth + 1)?),
+        }
+        self.mend_fields(&mut block, place, media.charset.as_deref())?;
+        let found = if found.nothing() { found } else { Found::of(&self.patch.source()[body.clone()]) };
+        let writing = if found.nothing() || media.is_multipart() || media.is_protected() {
+            Writing::AsItIs
+        } else {
+            self.leaf(body.clone(), found, &media, &mut block, place)?
+        };
+        let has_parts = media.is_multipart() && !media.is_protected();
+        let refused = found.eight_bit && self.server == Carries::SevenBit;
+        if has_parts && refused && block.find(ENCODING).is_some() {
+            self.encoding_field(&mut block, "7bit");
+        }
+        if writing != Writing::AsItIs || (has_parts && (refused || found.nul || found.long)) {
+            block.close();
+        }
+        if block.is_edited() {
+            let written = block.to_bytes();
+            self.patch.replace(octets.start..start).extend(written);
+        }
+        match writing {
+            _ if found.nothing() => Ok(()),
+            _ if media.is_protected() => self.leave(found, &media.name, CannotDowngrade::Protected(media.name.clone())),
+            _ if has_parts => self.multipart(body, found, &media, depth),
+            writing => {
+                self.write(body, writing, place);
+                Ok(())
+            }
         }
     }
-    Ok(encoded)
-}
 
-/// Encodes the body of a part without parts and says so in its header.
-fn leaf(body: &[u8], media: &MediaType, block: &mut HeaderBlock<'_>, place: Place) -> Result<Vec<u8>, CannotDowngrade> {
-    let declared = block.find(ENCODING).map(|field| encoding_name(&field.value())).unwrap_or_default();
-    match declared.as_str() {
-        "quoted-printable" => return Ok(transfer::mend_quoted_printable(body)),
-        // What is not of its alphabet is no part of the data (RFC 2045 §6.8).
-        "base64" => return Ok(body.iter().copied().filter(u8::is_ascii).collect()),
-        encoding if encoding.starts_with("x-") || encoding.contains("uuencode") => {
-            return Err(CannotDowngrade::UnknownEncoding(declared));
+    /// What must not be touched goes as it is, where the server may take it.
+    fn leave(&mut self, found: Found, within: &str, error: CannotDowngrade) -> Result<(), CannotDowngrade> {
+        if found.eight_bit && self.server == Carries::SevenBit {
+            return Err(error);
         }
-        // 7bit, 8bit, binary, and what people take for an encoding: `8-bit`, `utf-8`, `none`.
-        _ => {}
+        self.changes.left(Found { eight_bit: false, ..found }, within);
+        Ok(())
     }
-    let mut base64 = transfer::base64(body);
-    if place == Place::Message {
-        base64.extend_from_slice(b"\r\n");
+
+    fn mend_fields(
+        &mut self,
+        block: &mut HeaderBlock<'_>,
+        place: Place,
+        charset: Option<&str>,
+    ) -> Result<(), CannotDowngrade> {
+        let owner = if place == Place::Message { Owner::Message } else { Owner::Part };
+        block.try_edit(|field| {
+            let mended = mend(field, owner, charset);
+            let ascii = mended.as_ref().map_or(field, |mended| &mended.field).raw().is_ascii();
+            match self.server {
+                _ if ascii => {}
+                Carries::SevenBit => return Err(CannotDowngrade::Address(field.name().into())),
+                Carries::EightBit => self.changes.left(Found { eight_bit: true, ..Found::default() }, field.name()),
+                Carries::Utf8Header => self.smtp_utf8 = true,
+            }
+            if let Some(mended) = &mended {
+                self.changes.field(field.name(), mended);
+            }
+            Ok(mended.map(|mended| mended.field))
+        })
     }
-    let quoted = if media.name.starts_with("text/") { Some(transfer::quoted_printable(body)) } else { None };
-    let (encoding, encoded) = match quoted {
-        Some(quoted) if quoted.len() <= base64.len() => ("quoted-printable", quoted),
-        _ => ("base64", base64),
-    };
-    if place == Place::Message && block.find("MIME-Version").is_none() {
-        block.append(Field::folded("MIME-Version", b"1.0"));
+
+    fn multipart(
+        &mut self,
+        body: Range<usize>,
+        found: Found,
+        media: &MediaType,
+        depth: usize,
+    ) -> Result<(), CannotDowngrade> {
+        let place = if media.name == "multipart/digest" { Place::DigestPart } else { Place::Part };
+        let Some(sections) = media.sections(&self.patch.source()[body.clone()]) else {
+            if found.eight_bit && self.server == Carries::SevenBit {
+                return Err(CannotDowngrade::NoParts(media.name.clone()));
+            }
+            self.frame(body, media);
+            return Ok(());
+        };
+        let mut start = body.start;
+        for section in sections {
+            let octets = start..start + section.octets().len();
+            start = octets.end;
+            match section {
+                Section::Frame(_) => self.frame(octets, media),
+                Section::Part(_) => self.entity(octets, place, depth + 1)?,
+            }
+        }
+        Ok(())
     }
-    if block.find("Content-Type").is_none() {
-        // RFC 1428 §3: what is not UTF-8 could be anything, and a reader that guesses should go on guessing.
-        let charset = if std::str::from_utf8(body).is_ok() { "utf-8" } else { "unknown-8bit" };
-        block.append(Field::folded("Content-Type", format!("text/plain; charset={charset}").as_bytes()));
+
+    /// What nobody reads: preamble, epilogue, delimiters, a multipart without parts. Only the delimiters matter.
+    fn frame(&mut self, octets: Range<usize>, media: &MediaType) {
+        let frame = &self.patch.source()[octets.clone()];
+        let found = Found::of(frame);
+        let refused = found.eight_bit && self.server == Carries::SevenBit;
+        if !refused && !found.nul && !found.long {
+            return;
+        }
+        self.changes.body(found, refused);
+        let out = self.patch.replace(octets);
+        for line in lines::each(frame) {
+            if media.is_delimiter(line) {
+                // A delimiter may have white space behind it, which means nothing.
+                let (text, end) = lines::parted(line);
+                out.extend_from_slice(if text.len() > lines::LONGEST { text.trim_ascii_end() } else { text });
+                out.extend_from_slice(end);
+                continue;
+            }
+            let octets = line.iter().filter(|byte| **byte != 0);
+            let plain: Vec<u8> = octets.map(|byte| if refused && !byte.is_ascii() { b'?' } else { *byte }).collect();
+            lines::broken(&plain, out);
+        }
     }
-    block.set(Field::folded(ENCODING, encoding.as_bytes()));
-    Ok(encoded)
+
+    /// Decides how the body of a part without parts is written, and says so in its header.
+    fn leaf(
+        &mut self,
+        body: Range<usize>,
+        found: Found,
+        media: &MediaType,
+        block: &mut HeaderBlock<'_>,
+        place: Place,
+    ) -> Result<Writing, CannotDowngrade> {
+        let body = &self.patch.source()[body];
+        let refused = found.eight_bit && self.server == Carries::SevenBit;
+        let unfit = refused || found.nul || found.long;
+        let declared = block.find(ENCODING).map(|field| encoding_name(&field.value())).unwrap_or_default();
+        let writing = match declared.as_str() {
+            encoding if encoding.starts_with("x-") || encoding.contains("uuencode") => {
+                self.leave(found, encoding, CannotDowngrade::UnknownEncoding(declared.clone()))?;
+                return Ok(Writing::AsItIs);
+            }
+            "quoted-printable" | "base64" if !unfit => return Ok(Writing::AsItIs),
+            "quoted-printable" => Writing::MendedQuoted,
+            "base64" => Writing::MendedBase64,
+            // 7bit, 8bit, binary, and what people take for an encoding: `8-bit`, `utf-8`, `none`.
+            _ if !unfit => Writing::AsItIs,
+            _ if media.is_text() => Writing::Encoded(Encoding::for_text(body)),
+            _ => Writing::Encoded(Encoding::Base64),
+        };
+        if unfit {
+            self.changes.body(found, refused);
+        }
+        let encoding = match writing {
+            Writing::MendedBase64 | Writing::MendedQuoted => return Ok(writing),
+            Writing::Encoded(encoding) => encoding.name(),
+            Writing::AsItIs => "8bit",
+        };
+        if place == Place::Message {
+            self.mime_version(block);
+        }
+        if block.find("Content-Type").is_none() {
+            let charset = if std::str::from_utf8(body).is_ok() { "utf-8" } else { OTHERWISE };
+            block.append(Field::folded("Content-Type", format!("text/plain; charset={charset}").as_bytes()));
+            self.changes.added(Missing::ContentType(charset));
+        }
+        if writing != Writing::AsItIs || matches!(declared.as_str(), "" | "7bit") {
+            self.encoding_field(block, encoding);
+        }
+        Ok(writing)
+    }
+
+    /// What has MIME fields says so, or strict readers see their text instead of what it means (RFC 2045 §4).
+    fn mime_version(&mut self, block: &mut HeaderBlock<'_>) {
+        if block.find("MIME-Version").is_none() {
+            block.append(Field::folded("MIME-Version", b"1.0"));
+            self.changes.added(Missing::MimeVersion);
+        }
+    }
+
+    fn encoding_field(&mut self, block: &mut HeaderBlock<'_>, encoding: &'static str) {
+        if block.find(ENCODING).is_none() {
+            self.changes.added(Missing::Encoding(encoding));
+        }
+        block.set(Field::folded(ENCODING, encoding.as_bytes()));
+    }
+
+    fn write(&mut self, body: Range<usize>, writing: Writing, place: Place) {
+        let octets = &self.patch.source()[body.clone()];
+        match writing {
+            Writing::AsItIs => {}
+            Writing::MendedQuoted => mend_quoted_printable(octets, self.patch.replace(body)),
+            Writing::MendedBase64 => {
+                // What is not of its alphabet is no part of the data (RFC 2045 §6.8).
+                let data: Vec<u8> = octets.iter().copied().filter(|byte| byte.is_ascii() && *byte != 0).collect();
+                lines::broken(&data, self.patch.replace(body));
+            }
+            Writing::Encoded(encoding) => {
+                let out = self.patch.replace(body);
+                encoding.write(octets, out);
+                if encoding == Encoding::Base64 && place == Place::Message {
+                    out.extend_from_slice(b"\r\n");
+                }
+            }
+        }
+    }
 }
 
 fn encoding_name(value: &[u8]) -> String {
@@ -155,6 +342,8 @@ fn encoding_name(value: &[u8]) -> String {
 
 /// Far more than mail programs write, far less than the stack holds.
 const MAX_DEPTH: usize = 50;
+/// As many as the intake takes of a message's own, and more than our own additions to those.
+const MAX_HEADER: usize = 512 * 1024;
 const ENCODING: &str = "Content-Transfer-Encoding";
 
 #[cfg(test)]

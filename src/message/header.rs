@@ -42,6 +42,17 @@ impl<'a> HeaderBlock<'a> {
         (Self { fields, separator }, &rest[separator.len()..])
     }
 
+    /// Octets of the fields of content, counted until they are more than `limit`; no list of them is made.
+    pub(super) fn octets(content: &[u8], limit: usize) -> usize {
+        let mut counted = 0;
+        while counted <= limit
+            && let Some((field, _)) = Field::read(&content[counted..])
+        {
+            counted += field.raw.len();
+        }
+        counted
+    }
+
     /// The fields from top to bottom.
     pub fn fields(&self) -> &[Field<'a>] {
         &self.fields
@@ -115,6 +126,21 @@ impl<'a> HeaderBlock<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Supplies the empty line where it is missing, before the body is edited: the new one might begin like a field.
+    pub(super) fn close(&mut self) {
+        if self.separator.is_empty() {
+            self.end_lines();
+            if let Some(last) = self.fields.last_mut() {
+                last.raw.to_mut();
+            }
+        }
+    }
+
+    /// Whether a field was added, replaced or closed since the block was read.
+    pub(super) fn is_edited(&self) -> bool {
+        self.fields.iter().any(|field| matches!(field.raw, Cow::Owned(_)))
     }
 
     /// The block and its empty line as bytes.

@@ -36,7 +36,7 @@ impl Letterhead<'_> {
         let fields = [
             Field::folded("From", &from),
             Field::folded("To", to.join(", ").as_bytes()),
-            Field::folded("Subject", &encode_unstructured(subject.as_bytes())),
+            Field::folded("Subject", &encode_unstructured(subject.as_bytes(), usize::MAX)),
             Field::folded("Auto-Submitted", b"auto-generated"),
             Field::folded("MIME-Version", b"1.0"),
         ];

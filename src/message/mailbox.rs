@@ -115,55 +115,65 @@ pub(super) fn write_name(text: &str) -> Vec<u8> {
     }
 }
 
-/// The list with every display name and comment in ASCII and all else as it was; nothing where an address is not ASCII.
-pub(super) fn encode_list(value: &[u8]) -> Option<Vec<u8>> {
+/// The list with every display name and comment in ASCII and in words of at most `room` octets, and all else as it was but
+/// for a space behind the commas of a long list; nothing where an address is not ASCII.
+pub(super) fn encode_list(value: &[u8], room: usize) -> Option<Vec<u8>> {
     let mut encoded = Vec::with_capacity(value.len() * 2);
     let mut words = Vec::new();
     let mut closers = Closers::default();
     let mut at = 0;
+    let dense = !fits(value, room);
     while at < value.len() {
         let token = &value[at..at + closers.token_octets(&value[at..])];
         at += token.len();
         match token[0] {
             b'<' | b',' | b';' | b':' => {
-                encoded.extend(encode_words(&words)?);
+                encoded.extend(encode_words(&words, room)?);
                 encoded.extend(token.is_ascii().then_some(token)?);
+                if dense && matches!(token, b"," | b";") && value.get(at).is_some_and(|byte| !is_blank(*byte)) {
+                    encoded.push(b' ');
+                }
                 words.clear();
             }
             b'(' if token.len() > 1 => {
-                encoded.extend(encode_words(&words)?);
-                encoded.extend(encode_comment(token));
+                encoded.extend(encode_words(&words, room)?);
+                encoded.extend(encode_comment(token, room));
                 words.clear();
             }
             _ => words.extend_from_slice(token),
         }
     }
-    encoded.extend(encode_words(&words)?);
+    encoded.extend(encode_words(&words, room)?);
     Some(encoded)
 }
 
-fn encode_words(words: &[u8]) -> Option<Vec<u8>> {
-    if words.is_ascii() {
+/// Whether it is ASCII and every word of it fits a line.
+fn fits(words: &[u8], room: usize) -> bool {
+    words.is_ascii() && words.split(|byte| is_blank(*byte)).all(|word| word.len() <= room)
+}
+
+fn encode_words(words: &[u8], room: usize) -> Option<Vec<u8>> {
+    if fits(words, room) {
         return Some(words.to_vec());
     }
     if has_bare_at(words) {
         // A name and an address without brackets; the address must come through as it is.
-        let encoded = encoded_word::encode_unstructured(words);
+        let encoded = encoded_word::encode_unstructured(words, room);
         let ats = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'@').count();
-        return (ats(&encoded) == ats(words)).then_some(encoded);
+        return if ats(&encoded) == ats(words) { Some(encoded) } else { words.is_ascii().then(|| words.to_vec()) };
     }
     let start = words.len() - words.trim_ascii_start().len();
     let end = words.trim_ascii_end().len();
     Some([&words[..start], &write_name(&name_text(words)), &words[end..]].concat())
 }
 
-fn encode_comment(comment: &[u8]) -> Vec<u8> {
+fn encode_comment(comment: &[u8], room: usize) -> Vec<u8> {
     let text = inside(comment, b')');
     let encoded = match text {
-        text if text.is_ascii() => text.to_vec(),
+        text if fits(text, room) => text.to_vec(),
         // Half of a comment inside the comment must not be encoded away.
         text if text.contains(&b'(') => encoded_word::encode(&encoded_word::decode(text)).into_bytes(),
-        text => encoded_word::encode_unstructured(text),
+        text => encoded_word::encode_unstructured(text, room),
     };
     [b"(", &encoded[..], b")"].concat()
 }
@@ -471,7 +481,7 @@ mod tests {
                 rest = &rest[closers.token_octets(rest)..];
             }
             assert!(closers.gave_up() && closers.missing == MISSING_CLOSERS + 1, "{shape}: {}", closers.missing);
-            encode_list(&[&value[..], "\u{fc}".as_bytes()].concat());
+            encode_list(&[&value[..], "\u{fc}".as_bytes()].concat(), 900);
         }
     }
 

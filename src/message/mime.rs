@@ -1,6 +1,7 @@
 //! The structure of MIME entities (RFC 2045, RFC 2046), read as far as re-encoding asks for it.
 
-use super::header::{is_blank, line_octets};
+use super::header::is_blank;
+use super::lines;
 
 /// A `Content-Type:`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,6 +10,8 @@ pub(super) struct MediaType {
     pub(super) name: String,
     /// The boundary of a multipart: one to any number of ASCII characters.
     boundary: Option<Vec<u8>>,
+    /// The charset of a text, as it is written.
+    pub(super) charset: Option<String>,
 }
 
 /// A stretch of a multipart body. All of them in a row are the body.
@@ -25,18 +28,26 @@ impl MediaType {
         let parameters = parameters(value);
         let name = parameters.first().copied().unwrap_or_default();
         let name = name.split(|byte| is_blank(*byte) || *byte == b'(').next().unwrap_or_default();
-        let boundary = parameters.iter().skip(1).find_map(|parameter| {
-            let (name, value) = name_and_value(parameter)?;
-            name.eq_ignore_ascii_case(b"boundary").then(|| unquoted(value))
-        });
+        let parameter = |wanted: &[u8]| {
+            parameters.iter().skip(1).find_map(|parameter| {
+                let (name, value) = name_and_value(parameter)?;
+                name.eq_ignore_ascii_case(wanted).then(|| unquoted(value))
+            })
+        };
         Self {
             name: String::from_utf8_lossy(name).to_ascii_lowercase(),
-            boundary: boundary.filter(|boundary| !boundary.is_empty() && boundary.is_ascii()),
+            boundary: parameter(b"boundary").filter(|boundary| !boundary.is_empty() && boundary.is_ascii()),
+            charset: parameter(b"charset").and_then(|charset| String::from_utf8(charset).ok()),
         }
     }
 
     pub(super) fn is_multipart(&self) -> bool {
         self.name.starts_with("multipart/")
+    }
+
+    /// Whether a body of this type is text; what is no type at all is (RFC 2045 §5.2).
+    pub(super) fn is_text(&self) -> bool {
+        self.name.starts_with("text/") || !self.name.contains('/')
     }
 
     /// What is signed, encrypted or another message is not ours to re-encode (RFC 1847 §2.1, RFC 2046 §5.2).
@@ -45,38 +56,74 @@ impl MediaType {
     }
 
     /// Parts a multipart body at its delimiter lines (RFC 2046 §5.1.1); nothing where it has none.
-    pub(super) fn sections<'a>(&self, body: &'a [u8]) -> Option<Vec<Section<'a>>> {
+    pub(super) fn sections<'a>(&'a self, body: &'a [u8]) -> Option<Sections<'a>> {
         let boundary = self.boundary.as_deref()?;
-        let mut sections = Vec::new();
-        // Where the frame before the current part begins, and where that part does.
-        let (mut frame, mut part) = (0, None);
-        let mut at = 0;
-        while at < body.len() {
-            let line = &body[at..at + line_octets(&body[at..])];
-            let delimiter = Delimiter::read(line, boundary);
-            if let (Some(_), Some(start)) = (&delimiter, part) {
-                sections.push(Section::Frame(&body[frame..start]));
+        let sections = Sections { boundary, body, begin: 0, next: Next::Frame };
+        lines::each(body).any(|line| sections.delimiter(line).is_some()).then_some(sections)
+    }
+
+    /// Whether this line of a multipart body is one of its delimiters.
+    pub(super) fn is_delimiter(&self, line: &[u8]) -> bool {
+        self.boundary.as_deref().is_some_and(|boundary| Delimiter::read(line, boundary).is_some())
+    }
+}
+
+/// The stretches of a multipart body, one at a time: there may be as many as it has lines.
+#[derive(Debug)]
+pub(super) struct Sections<'a> {
+    boundary: &'a [u8],
+    body: &'a [u8],
+    /// Where the next stretch begins.
+    begin: usize,
+    next: Next,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    Frame,
+    Part,
+    Nothing,
+}
+
+impl Sections<'_> {
+    fn delimiter(&self, line: &[u8]) -> Option<Delimiter> {
+        Delimiter::read(line, self.boundary)
+    }
+}
+
+impl<'a> Iterator for Sections<'a> {
+    type Item = Section<'a>;
+
+    fn next(&mut self) -> Option<Section<'a>> {
+        let rest = &self.body[self.begin..];
+        let mut lines = lines::each(rest).scan(0, |end, line| {
+            *end += line.len();
+            Some((*end - line.len(), *end, self.delimiter(line)))
+        });
+        let (section, next) = match self.next {
+            Next::Nothing => return None,
+            Next::Frame => match lines.find_map(|(_, end, delimiter)| delimiter.map(|delimiter| (end, delimiter))) {
+                Some((end, Delimiter::Part)) => (Section::Frame(&rest[..end]), Next::Part),
+                // Behind the close delimiter all is epilogue.
+                _ => (Section::Frame(rest), Next::Nothing),
+            },
+            Next::Part => match lines.find_map(|(begin, _, delimiter)| delimiter.map(|_| begin)) {
                 // The line end in front of a delimiter belongs to it.
-                let before = &body[start..at];
-                let content = before.strip_suffix(b"\r\n").or(before.strip_suffix(b"\n")).unwrap_or(before);
-                sections.push(Section::Part(content));
-                frame = start + content.len();
-            }
-            at += line.len();
-            match delimiter {
-                Some(Delimiter::Part) => part = Some(at),
-                Some(Delimiter::Close) => {
-                    sections.push(Section::Frame(&body[frame..]));
-                    return Some(sections);
-                }
-                None => {}
-            }
-        }
-        // Never closed: the last part goes to the end.
-        let start = part?;
-        sections.push(Section::Frame(&body[frame..start]));
-        sections.push(Section::Part(&body[start..]));
-        Some(sections)
+                Some(begin) => (Section::Part(lines::parted(&rest[..begin]).0), Next::Frame),
+                // Never closed: the last part goes to the end.
+                None => (Section::Part(rest), Next::Nothing),
+            },
+        };
+        self.begin += section.octets().len();
+        self.next = next;
+        Some(section)
+    }
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn octets(self) -> &'a [u8] {
+        let (Self::Frame(octets) | Self::Part(octets)) = self;
+        octets
     }
 }
 
@@ -149,7 +196,8 @@ mod tests {
             ("", "", None),
         ] {
             let boundary = boundary.map(|boundary: &str| boundary.as_bytes().to_vec());
-            assert_eq!(MediaType::read(value.as_bytes()), MediaType { name: name.to_owned(), boundary }, "{value}");
+            let media = MediaType::read(value.as_bytes());
+            assert_eq!((media.name.as_str(), media.boundary), (name, boundary), "{value}");
         }
     }
 
@@ -172,19 +220,19 @@ mod tests {
             ("--b\r\n--b--", vec![Frame(b"--b\r\n"), Part(b""), Frame(b"--b--")]),
             ("--b--\r\nx", vec![Frame(b"--b--\r\nx")]),
         ] {
-            assert_eq!(multipart.sections(body.as_bytes()), Some(expected), "{body}");
+            let sections: Vec<Section<'_>> = multipart.sections(body.as_bytes()).unwrap().collect();
+            assert_eq!(sections, expected, "{body}");
         }
-        assert_eq!(multipart.sections(b"no parts\r\n"), None);
-        assert_eq!(MediaType::read(b"multipart/mixed").sections(b"--\r\n"), None);
+        assert!(multipart.sections(b"no parts\r\n").is_none());
+        assert!(MediaType::read(b"multipart/mixed").sections(b"--\r\n").is_none());
     }
 
     proptest! {
         #[test]
         fn sections_in_a_row_are_the_body(body in "(--b|--b--|\r\n|\n|a|-| ){0,30}") {
             let multipart = MediaType::read(b"multipart/mixed; boundary=b");
-            let sections = multipart.sections(body.as_bytes()).unwrap_or(vec![Section::Frame(body.as_bytes())]);
-            let joined: Vec<&[u8]> =
-                sections.iter().map(|(Section::Frame(bytes) | Section::Part(bytes))| *bytes).collect();
+            let Some(sections) = multipart.sections(body.as_bytes()) else { return Ok(()) };
+            let joined: Vec<&[u8]> = sections.map(Section::octets).collect();
             prop_assert_eq!(joined.concat(), body.as_bytes());
         }
 

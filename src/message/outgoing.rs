@@ -1,8 +1,9 @@
-//! A stored message as an account and its host can take it: sender repaired, octets encoded, size checked.
+//! A stored message as an account and its host can take it: sender repaired, lines and octets encoded, size checked.
 
 use std::borrow::Cow;
 
-use super::encoding::{CannotDowngrade, needs, to_seven_bit};
+use super::dkim::Signatures;
+use super::encoding::{CannotDowngrade, Carries, fit};
 use super::fields::FieldRule;
 use super::header::HeaderBlock;
 use super::repair::Repair;
@@ -38,7 +39,7 @@ pub struct Rendered {
     pub content: Vec<u8>,
     /// Whether it holds octets beyond ASCII.
     pub eight_bit: bool,
-    /// Whether its envelope needs SMTPUTF8.
+    /// Whether its envelope needs SMTPUTF8, or an address in its header that the host can take.
     pub smtp_utf8: bool,
     /// Recipients whose addresses this host cannot be told.
     pub unwritable: Vec<Address>,
@@ -81,6 +82,7 @@ pub fn render(
     abilities: Abilities,
 ) -> Result<Rendered, Unsendable> {
     let Letter { content, mut envelope } = letter;
+    let signatures = Signatures::of(&HeaderBlock::split(&content).0);
     let repaired = repair(&content, &envelope.reverse_path, rule)?;
     envelope.reverse_path = repaired.reverse_path;
     let mut repairs = repaired.repairs;
@@ -102,22 +104,39 @@ pub fn render(
         }
         (envelope.recipients, unwritable) = envelope.recipients.into_iter().partition(Address::is_ascii);
     }
-    let needs = needs(&content, &envelope);
-    if needs.eight_bit_mime && !abilities.eight_bit_mime {
-        content = to_seven_bit(&content)?;
-    }
+    let fitted = fit(&content, abilities.carries())?;
+    content = fitted.content.unwrap_or(content);
+    repairs.extend(fitted.repairs);
+    repairs.extend(signatures.broken(&HeaderBlock::split(&content).0, fitted.body));
     let octets = content.len() as u64;
     if octets > abilities.size {
         return Err(Unsendable::Size { octets, limit: abilities.size });
     }
-    let eight_bit = needs.eight_bit_mime && abilities.eight_bit_mime;
-    Ok(Rendered { envelope, content, eight_bit, smtp_utf8: needs.smtp_utf8, unwritable, repairs })
+    let mut addresses = envelope.reverse_path.address().into_iter().chain(&envelope.recipients);
+    let smtp_utf8 = fitted.smtp_utf8 || addresses.any(|address| !address.is_ascii());
+    let eight_bit = abilities.eight_bit_mime && !content.is_ascii();
+    Ok(Rendered { envelope, content, eight_bit, smtp_utf8, unwritable, repairs })
+}
+
+impl Abilities {
+    fn carries(self) -> Carries {
+        match self {
+            Self { eight_bit_mime: false, .. } => Carries::SevenBit,
+            Self { smtp_utf8: false, .. } => Carries::EightBit,
+            // SMTPUTF8 is nothing without 8BITMIME (RFC 6531 §3.1).
+            _ => Carries::Utf8Header,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use mail_parser::MessageParser;
+
     use super::*;
+    use crate::message::header::Field;
     use crate::message::sender::SenderMode;
+    use crate::message::submission::{Additions, prepare};
     use crate::smtp::ReversePath;
 
     const ALL: Abilities = Abilities { eight_bit_mime: true, smtp_utf8: true, size: 1000 };
@@ -149,6 +168,90 @@ mod tests {
         let rendered =
             render(letter(text, &["a@b"]), &rule(SenderMode::Keep), &FieldRule::default(), abilities).unwrap();
         assert!(rendered.content.is_ascii() && !rendered.eight_bit);
+    }
+
+    fn told(rendered: &Rendered) -> Vec<String> {
+        rendered.repairs.iter().map(Repair::to_string).collect()
+    }
+
+    #[test]
+    fn a_signature_that_a_repair_breaks_is_told() {
+        let signature = "DKIM-Signature: v=1; d=visitor.example; c=relaxed/relaxed; h=from:to; b=YWJj\r\n";
+        let text = format!("{signature}From: Jane <jane@visitor.example>\r\nSubject: \u{fc}\r\n\r\nx\r\n");
+        let large = Abilities { size: 10_000, ..ALL };
+        let render =
+            |text: &str, mode| render(letter(text, &["a@b"]), &rule(mode), &FieldRule::default(), large).unwrap();
+        assert_eq!(told(&render(&text, SenderMode::Keep)), ["8-bit text of Subject encoded"]);
+        let rewritten = told(&render(&text, SenderMode::Rewrite));
+        assert_eq!(rewritten.last().unwrap(), "DKIM signature of visitor.example broken by a change of from");
+        let long = text.replace("\r\nx", &format!("\r\n{}", "x".repeat(999)));
+        let rendered = render(&long, SenderMode::Keep);
+        assert_eq!(rendered.repairs.last().unwrap().kind(), "signature_broken");
+        assert_eq!(told(&rendered).last().unwrap(), "DKIM signature of visitor.example broken by a change of the body");
+    }
+
+    #[test]
+    fn an_address_beyond_ascii_in_the_header_is_declared() {
+        let text = "From: jane@visitor.example\r\nTo: j\u{fc}rgen@x\r\n\r\nx\r\n";
+        let render =
+            |abilities| render(letter(text, &["a@b"]), &rule(SenderMode::Keep), &FieldRule::default(), abilities);
+        let rendered = render(ALL).unwrap();
+        assert!(rendered.smtp_utf8 && rendered.eight_bit);
+        assert_eq!(rendered.content, text.as_bytes());
+        let rendered = render(Abilities { smtp_utf8: false, ..ALL }).unwrap();
+        assert!(!rendered.smtp_utf8 && rendered.eight_bit);
+        assert_eq!(told(&rendered), ["octets beyond ASCII in To left as they are"]);
+        let seven_bit = render(Abilities { smtp_utf8: false, eight_bit_mime: false, ..ALL });
+        assert!(matches!(seven_bit, Err(Unsendable::Encoding(_))));
+    }
+
+    #[test]
+    fn what_begins_without_a_header_is_a_message_with_a_body() {
+        let from: ReversePath = ReversePath::Address("jane@visitor.example".parse().unwrap());
+        for (content, body) in [
+            ("Disk full on nas-2\r\n", "Disk full on nas-2\r\n"),
+            ("\r\nDisk: full\r\n", "Disk: full\r\n"),
+            ("Subject: disk\r\nIt is full\r\n", "It is full\r\n"),
+            (" Disk: full\r\n", " Disk: full\r\n"),
+            ("B\u{fc}ro\r\n", "B\u{fc}ro\r\n"),
+            ("", ""),
+        ] {
+            let received = Field::folded("Received", b"from nas");
+            let additions = Additions {
+                received,
+                date: "DATE",
+                message_id: "1@relay.example",
+                reverse_path: &from,
+                hostname: "relay",
+            };
+            let head = prepare(content.as_bytes(), &additions).head;
+            let head = String::from_utf8(head).unwrap();
+            let rendered =
+                render(letter(&head, &["a@b"]), &rule(SenderMode::Rewrite), &FieldRule::default(), ALL).unwrap();
+            let parsed = MessageParser::default().parse(&rendered.content).unwrap();
+            assert_eq!(parsed.body_text(0).unwrap_or_default(), body);
+            assert!(parsed.from().is_some() && parsed.date().is_none() && parsed.message_id().is_some(), "{content}");
+        }
+    }
+
+    #[test]
+    fn rendering_again_changes_nothing() {
+        let text = format!(
+            "From: J\u{fc}rgen <jane@visitor.example>\r\nSubject: {}\r\n\r\n{}\0\r\n",
+            "s".repeat(2000),
+            "x".repeat(2000)
+        );
+        for eight_bit_mime in [true, false] {
+            let abilities = Abilities { eight_bit_mime, size: 10_000, ..ALL };
+            let render = |text: &str| {
+                render(letter(text, &["a@b"]), &rule(SenderMode::Rewrite), &FieldRule::default(), abilities).unwrap()
+            };
+            let once = String::from_utf8(render(&text).content).unwrap();
+            let twice = render(&once);
+            assert_eq!(twice.content, once.as_bytes());
+            // The reverse path of the envelope is not part of the content.
+            assert_eq!(told(&twice), ["reverse path was jane@visitor.example"]);
+        }
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! What a submission server adds to a message and takes from it (RFC 6409 §8): the trace on top, the fields that RFC 5322
 //! §3.6 demands and devices forget, and away with those that are nobody else's business. `To:` is never invented.
 
+use super::dkim::Signatures;
 use super::encoded_word::to_text;
+use super::encoding::Body;
 use super::header::{Field, HeaderBlock};
+use super::repair::Repair;
 use crate::smtp::ReversePath;
 
 /// What the intake has to add.
@@ -32,12 +35,15 @@ pub struct Prepared {
     pub added: Vec<&'static str>,
     /// Names of the fields removed, each once.
     pub removed: Vec<&'static str>,
+    /// The signatures that this breaks.
+    pub broken: Vec<Repair>,
 }
 
 /// Prepares content, of which `head` is the beginning with at least the whole header block. What is behind the header
 /// block comes back byte for byte.
 pub fn prepare(head: &[u8], additions: &Additions<'_>) -> Prepared {
     let (mut block, rest) = HeaderBlock::split(head);
+    let signatures = Signatures::of(&block);
     let mut removed = PRIVATE.to_vec();
     removed.retain(|name| block.remove_where(|field| field.is(name)) > 0);
 
@@ -56,7 +62,8 @@ pub fn prepare(head: &[u8], additions: &Additions<'_>) -> Prepared {
     }
     block.prepend(additions.received.clone());
     let message_id = block.find("Message-ID").map(|field| harmless(&to_text(&field.value()))).unwrap_or_default();
-    Prepared { head: block.join(rest), message_id, added, removed }
+    let broken = signatures.broken(&block, Body::Kept);
+    Prepared { head: block.join(rest), message_id, added, removed, broken }
 }
 
 /// Blind recipients are the envelope's; the return path is for the last hop to write (RFC 5321 §4.4).
@@ -134,6 +141,17 @@ mod tests {
             String::from_utf8(got.head).unwrap(),
             "Received: from camera\r\nDate: x\r\nFrom: a@b\r\nMessage-ID: <a>\r\n\r\nBcc: z\r\n"
         );
+    }
+
+    #[test]
+    fn a_signature_over_what_is_added_or_removed_is_told() {
+        let signed =
+            |names: &str| format!("DKIM-Signature: d=x.org; h={names}; b=YWJj\r\nFrom: a@b\r\nBcc: c@d\r\n\r\n");
+        let told = |names: &str| {
+            prepared(signed(names).as_bytes(), "").broken.iter().map(Repair::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(told("From:Subject"), [""; 0]);
+        assert_eq!(told("From:Date:Bcc"), ["DKIM signature of x.org broken by a change of Date, Bcc"]);
     }
 
     #[test]

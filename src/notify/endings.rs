@@ -7,13 +7,27 @@ use x509_parser::pem::Pem;
 use crate::alarm::Kind;
 use crate::alarm::sight::{Ending, PASSWORD_LOGINS_END};
 use crate::config::certificate::Certificate;
-use crate::config::{AccountConfig, ClientProof, Config, Destination, Login};
+use crate::config::{AccountConfig, ClientProof, Config, Destination, ListenerConfig, Login};
 use crate::provider::Provider;
 use crate::time::Timestamp;
 
 /// Everything that ends. A file that cannot be read says nothing here: whoever needs it tells. Blocking.
 pub fn read(config: &Config) -> Vec<Ending> {
-    config.accounts.iter().flat_map(of_account).collect()
+    let of_accounts = config.accounts.iter().flat_map(of_account);
+    of_accounts.chain(config.listeners.iter().filter_map(of_listener)).collect()
+}
+
+/// The certificate that a listener shows.
+fn of_listener(listener: &ListenerConfig) -> Option<Ending> {
+    let ends = days(&listener.tls.as_ref()?.identity.certificate).into_iter().min()?;
+    let address = listener.addresses.first()?;
+    Some(Ending {
+        kind: Kind::CertificateExpires,
+        subject: format!("listener {address} certificate"),
+        what: format!("The certificate of the listener on {address}"),
+        ends,
+        remedy: "put a new one in its place, then `systemctl reload mailsluice`, from when on it counts",
+    })
 }
 
 fn of_account(account: &AccountConfig) -> Vec<Ending> {
@@ -108,8 +122,15 @@ mod tests {
         let secret = folder.path().join("secret");
         std::fs::write(&secret, "x").unwrap();
         std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let (shown, key) = (folder.path().join("relay.pem"), KeyPair::generate().unwrap());
+        let mut params = CertificateParams::new(vec!["relay.example.com".into()]).unwrap();
+        params.not_after = date_time_ymd(2027, 4, 1);
+        std::fs::write(&shown, params.self_signed(&key).unwrap().pem()).unwrap();
+        let fits = folder.path().join("key");
+        std::fs::write(&fits, key.serialize_pem()).unwrap();
+        std::fs::set_permissions(&fits, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         let text = format!(
-            "[[listener]]\naddress = \"127.0.0.1:0\"\n\
+            "[[listener]]\naddress = \"127.0.0.1:0\"\ntls = {{ certificate = {shown:?}, key = {{ file = {fits:?} }} }}\n\
              [[account]]\nname = \"m365\"\nprovider = \"microsoft365\"\nusername = \"w@example.com\"\n\
              password = {{ file = {secret:?} }}\nexpires = 2027-01-15\nca_file = {trusted:?}\n\
              [[account]]\nname = \"app\"\nprovider = \"microsoft365\"\nusername = \"w@example.com\"\n\
@@ -131,6 +152,7 @@ mod tests {
                 "certificate_expires m365 ca_file 2029-03-01",
                 "secret_expires app key for OAuth 2027-02-01",
                 "certificate_expires app OAuth certificate 2027-03-01",
+                "certificate_expires listener 127.0.0.1:0 certificate 2027-04-01",
             ]
         );
     }

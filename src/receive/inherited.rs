@@ -42,7 +42,7 @@ impl Inherited {
         // To listenfd, a process that is not named could be this one.
         let ours = variable("LISTEN_PID").is_some_and(|pid| pid == std::process::id().to_string());
         let count = variable("LISTEN_FDS").and_then(|count| count.parse::<usize>().ok());
-        if !ours || !count.is_some_and(|count| count <= MOST) {
+        if !ours || count.is_none_or(|count| count > MOST) {
             return Self::default();
         }
         let names = variable("LISTEN_FDNAMES").unwrap_or_default();
@@ -164,8 +164,8 @@ mod tests {
         let handed = inherited(&["smtp", "local", "smtp", "other"]);
         let (rest, smtp) = (ListenAddress::Inherited(None), named("smtp"));
         let all = [&rest, &smtp];
-        assert_eq!(handed.resolve(&[rest.clone()], &all), [named("local"), named("other")]);
-        assert_eq!(handed.resolve(&[smtp.clone()], &all), [named("smtp")]);
+        assert_eq!(handed.resolve(std::slice::from_ref(&rest), &all), [named("local"), named("other")]);
+        assert_eq!(handed.resolve(std::slice::from_ref(&smtp), &all), [named("smtp")]);
         assert_eq!(handed.copies(Some("smtp")).map(|copies| copies.len()).unwrap(), 2);
         assert_eq!(handed.unused(&all), [""; 0]);
         assert_eq!(handed.unused(&[&smtp]), ["local", "other"]);

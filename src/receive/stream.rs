@@ -112,11 +112,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut self.layer {
             Layer::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            // Devices hang up without close_notify. What ends a message is CRLF.CRLF, so nothing is cut short unseen.
-            Layer::Tls(stream) => Pin::new(stream).poll_read(cx, buffer).map(|read| match read {
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
-                read => read,
-            }),
+            // Devices hang up without close_notify, which is an error here. What ends a message is CRLF.CRLF, so nothing is
+            // cut short unseen.
+            Layer::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
             Layer::Gone => Poll::Ready(Ok(())),
         }
     }

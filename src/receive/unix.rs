@@ -41,7 +41,7 @@ pub(super) struct SocketFile {
 /// Binds a socket with these permissions, in a tokio runtime. One that a dead process has left is replaced.
 pub(super) fn bind(path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), Refusal> {
     let address = SockAddr::unix(path).map_err(|_| Refusal::TooLong)?;
-    vacate(path, &address)?;
+    vacate(path)?;
     let folder = path.parent().unwrap_or(path);
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Refusal::NoFolder(folder.to_owned()),
@@ -69,14 +69,14 @@ pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
 }
 
 /// Removes a socket that nobody answers on.
-fn vacate(path: &Path, address: &SockAddr) -> Result<(), Refusal> {
+fn vacate(path: &Path) -> Result<(), Refusal> {
     match path.symlink_metadata() {
         // That nothing is there, or cannot be looked at, binding will say better.
         Err(_) => return Ok(()),
         Ok(metadata) if !metadata.file_type().is_socket() => return Err(Refusal::Foreign),
         Ok(_) => {}
     }
-    if !is_dead(address).map_err(Refusal::System)? {
+    if !is_dead(path).map_err(Refusal::System)? {
         return Err(Refusal::Served);
     }
     match std::fs::remove_file(path) {
@@ -89,10 +89,14 @@ fn vacate(path: &Path, address: &SockAddr) -> Result<(), Refusal> {
 }
 
 /// Whether nobody listens on a socket. One that this user may not connect to, or whose backlog is full, may be alive.
-pub(super) fn is_dead(address: &SockAddr) -> io::Result<bool> {
+///
+/// # Errors
+/// Where this cannot be tried.
+pub fn is_dead(path: &Path) -> io::Result<bool> {
+    let address = SockAddr::unix(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
-    let refused = socket.connect(address).err().map(|error| error.kind());
+    let refused = socket.connect(&address).err().map(|error| error.kind());
     Ok(matches!(refused, Some(io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)))
 }
 

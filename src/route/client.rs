@@ -78,6 +78,17 @@ pub enum Hidden {
     Size,
 }
 
+impl Hidden {
+    /// The keyword of EHLO, as the configuration has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::StartTls => "STARTTLS",
+            Self::Auth => "AUTH",
+            Self::Size => "SIZE",
+        }
+    }
+}
+
 /// A named sender: mail that comes from `networks` is its mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
@@ -93,7 +104,8 @@ pub struct Client {
     pub recipients: Vec<AddressPattern>,
     /// Octets of content, where that is less than the listener's.
     pub max_message_size: Option<u64>,
-    /// Messages in any window; above it the client is read more slowly.
+    /// So many messages at once after a pause, then one whenever its part of the window has passed. Above it the client is
+    /// read later.
     pub rate: Option<Cap>,
     /// Its part of each cap at most, in percent.
     pub share: Option<u32>,

@@ -24,12 +24,16 @@ impl Foreign {
 
     /// What a whole line is, or one of which only the start is known.
     pub(super) fn of(line: &[u8]) -> Option<Self> {
-        let method = line.split(|byte| *byte == b' ').next().unwrap_or_default();
-        let version = line.trim_ascii_end().rsplit(|byte| *byte == b' ').next().unwrap_or_default();
-        let is_method = method.len() < line.len() && METHODS.iter().any(|known| known.as_bytes() == method);
-        let is_version = version.len() < line.len() && version.starts_with(b"HTTP/");
-        if is_method || is_version { Some(Self::Http) } else { Self::beginning(line) }
+        Self::beginning(line).or_else(|| is_http(line).then_some(Self::Http))
     }
+}
+
+/// A request line: by its method, since its end may be far, or by its end, since methods are many.
+fn is_http(line: &[u8]) -> bool {
+    let method = line.split(|byte| *byte == b' ').next().unwrap_or_default();
+    let version = line.trim_ascii_end().rsplit(|byte| *byte == b' ').next().unwrap_or_default();
+    let has_method = method.len() < line.len() && METHODS.iter().any(|known| known.as_bytes() == method);
+    has_method || version.len() < line.len() && version.starts_with(b"HTTP/")
 }
 
 /// RFC 9110 §9, RFC 5789, and the first word of HTTP/2. None of them is a command of SMTP.
@@ -56,6 +60,7 @@ mod tests {
             (b"MAIL FROM:<HTTP/1.1@x>", None),
             (b"\x16\x03\x01\x02\x00\x01", tls),
             (b"\x16\x03\x01", tls),
+            (b"\x16\x03\x01GET / HTTP/1.1", tls),
             (b"\x16\x03", None),
             (b"\x16\x04\x01", None),
             (b"\x80\x2E\x01\x03\x01\x00", tls),

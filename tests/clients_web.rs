@@ -87,7 +87,7 @@ fn check(delivery: &Delivery, way: Way, attachment: Option<&str>) {
     assert!(!text.contains("hidden@") && !text.contains("k\u{e4}se"), "{way:?}: a blind recipient or a password");
     if let Some(name) = attachment {
         let part = message.attachment(0).unwrap();
-        let octets: Vec<u8> = (0..300_000_u64).map(|at| (at * 7919 >> 5).to_le_bytes()[0]).collect();
+        let octets: Vec<u8> = (0..300_000_u64).map(|at| ((at * 7919) >> 5).to_le_bytes()[0]).collect();
         assert_eq!(part.attachment_name(), Some(name));
         assert!(part.contents() == octets, "{way:?}: {} octets", part.contents().len());
     }

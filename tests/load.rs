@@ -198,11 +198,11 @@ impl Load {
             0 => {}
             1 => {
                 let _ = session.stream.get_mut().shutdown().await;
-                session.to_the_end().await;
+                session.read_to_the_end().await;
             }
             _ => {
                 let _ = session.stream.get_mut().write_all(b"\r\n.\r\nQUIT\r\n").await;
-                session.to_the_end().await;
+                session.read_to_the_end().await;
             }
         }
     }
@@ -229,7 +229,7 @@ impl Session {
         }
     }
 
-    async fn to_the_end(&mut self) {
+    async fn read_to_the_end(&mut self) {
         let mut heard = Vec::new();
         let read = timeout(Duration::from_secs(60), self.stream.read_to_end(&mut heard)).await;
         // A reset is an end as well.
@@ -239,14 +239,14 @@ impl Session {
 
 /// Says nothing, and leaves when the relay does.
 async fn stay(mut session: Session) -> Session {
-    session.to_the_end().await;
+    session.read_to_the_end().await;
     session
 }
 
 /// Sends an octet every few seconds: half of them of a command, the others of content of which the relay holds as much as
 /// it ever does.
 async fn drip(mut session: Session, number: usize) {
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         session.write(b"EHLO slow\r\nMAIL FROM:<slow@site.example>\r\nRCPT TO:<b@example.org>\r\nDATA\r\n").await;
         session.write(&[b"Subject: x\r\n\r\n".as_slice(), &b"0123456789abcdef\r\n".repeat(14_000)].concat()).await;
     }

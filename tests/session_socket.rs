@@ -210,7 +210,7 @@ async fn play(script: &Script, relay: &Relay, pieces: Pieces, site: &Site) {
             }
             Directive::Content(line) => told.last_mut().unwrap().content.extend_from_slice(line),
             Directive::HangUp => talk.hang_up().await,
-            Directive::Closed => talk.to_the_end().await,
+            Directive::Closed => talk.read_to_the_end().await,
             // Whose password is whose the relay knows; and its reports are the log's.
             Directive::Answer(_) | Directive::Credentials { .. } => {}
             Directive::Refused(_) | Directive::Quirk(_) | Directive::Unterminated(_) | Directive::Probe => {}
@@ -260,7 +260,7 @@ impl Talk {
         }
     }
 
-    async fn to_the_end(&mut self) {
+    async fn read_to_the_end(&mut self) {
         while self.read().await > 0 {}
     }
 
@@ -272,7 +272,7 @@ impl Talk {
             Wire::Secured(stream) => stream.shutdown().await,
             Wire::Changing => unreachable!("it is changed at once"),
         };
-        self.to_the_end().await;
+        self.read_to_the_end().await;
     }
 
     /// How much more there is; a reset is an end as well.

@@ -83,7 +83,9 @@ async fn a_good_client_is_served_within_a_second_whatever_the_others_do() {
     assert!(held.try_join_next().is_none(), "the slow and the silent stay as long as they may");
     held.shutdown().await;
     assert!(load.good(served).await < SERVED);
-    assert!(daemon.resident() < bound(1), "{} KiB are left", daemon.resident());
+    let left = daemon.resident();
+    println!("{left} KiB are left resident");
+    assert!(left < bound(1), "{left} KiB are left");
     let accepted = daemon.wait_for_count("good messages", served + 1, |line| {
         line["event"] == "accepted" && line["from"].as_str().is_some_and(|from| from.starts_with("good"))
     });

@@ -102,6 +102,12 @@ fn check(stored: &[u8], once: &Rendered, choice: u8) {
     for end in [b'\r', b'\n'] {
         assert_eq!(content.iter().filter(|byte| **byte == end).count(), crlf, "bare line ends");
     }
+    let lower = stored.to_ascii_lowercase();
+    let mentions = |word: &[u8]| lower.windows(word.len()).any(|window| window == word);
+    if !mentions(b"message/") && !mentions(b"multipart/") {
+        let longest = content.split(|octet| *octet == b'\n').map(|line| line.len()).max();
+        assert!(longest <= Some(999), "a line of {longest:?} octets with its CR");
+    }
     for part in protected(stored).into_iter().filter(|part| !part.is_empty()) {
         assert!(content.windows(part.len()).any(|window| window == part), "changed: {}", part.escape_ascii());
     }

@@ -208,6 +208,26 @@ fn whoever_has_no_password_gets_nothing_in_and_the_log_says_who_tried() {
 }
 
 #[test]
+fn logins_leave_no_memory_taken() {
+    let site = site();
+    done(&site, &["scanner"], SECRET);
+    let daemon = site.serve();
+    let logins: Vec<_> = (0..LOGINS).map(|_| Client::connect(daemon.address())).collect();
+    std::thread::scope(|scope| {
+        for mut client in logins {
+            scope.spawn(move || assert!(client.said_of(&plain("scanner", SECRET)).starts_with("235 ")));
+        }
+    });
+    let resident = daemon.resident();
+    assert!(resident < MEMORY, "{resident} KiB");
+}
+
+/// So many at once that each thread that looks at passwords has its turn.
+const LOGINS: usize = 60;
+/// Resident memory of the daemon in KiB, as much as it may have without sessions.
+const MEMORY: u64 = 64 * 1024;
+
+#[test]
 fn habits_are_told_once_and_probes_not_at_all() {
     let site = Site::new(&CONFIG.replace(REQUIRED, ""), "unused");
     let daemon = site.serve_with(|command| {

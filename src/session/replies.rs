@@ -210,7 +210,9 @@ pub(super) fn announced_too_large(most: u64) -> Reply {
     status(
         552,
         (5, 3, 4),
-        format_args!("The message is larger than the {most} octets that pass here; send less at a time"),
+        format_args!(
+            "The message is larger than the {most} octets that pass here; send less at a time, or raise `max_message_size`"
+        ),
     )
 }
 
@@ -242,7 +244,7 @@ pub(super) fn too_large(most: u64) -> Reply {
         552,
         (5, 3, 4),
         format_args!(
-            "The message was larger than the {most} octets that pass here and is not sent; send less at a time"
+            "The message was larger than the {most} octets that pass here and is not sent; send less at a time, or raise `max_message_size`"
         ),
     )
 }

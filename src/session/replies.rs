@@ -9,7 +9,7 @@ use std::net::IpAddr;
 pub(super) use login::{
     auth_cancelled, auth_in_transaction, auth_needs_ehlo, auth_needs_tls, auth_not_offered, begin_tls, challenge,
     logged_in, logged_in_already, login_denied, login_unavailable, malformed_response, needs_login,
-    needs_tls_and_login, tls_is_active, tls_not_offered, too_many_logins, unknown_mechanism,
+    needs_tls_and_login, tls_hidden, tls_is_active, tls_not_offered, too_many_logins, unknown_mechanism,
 };
 pub(super) use manners::{bare_lf, early, is_http, is_tls, lapse, needs_helo, too_many_faults};
 
@@ -210,7 +210,9 @@ pub(super) fn announced_too_large(most: u64) -> Reply {
     status(
         552,
         (5, 3, 4),
-        format_args!("The message is larger than the {most} octets that pass here; send less at a time"),
+        format_args!(
+            "The message is larger than the {most} octets that pass here; send less at a time, or raise `max_message_size`"
+        ),
     )
 }
 
@@ -242,7 +244,7 @@ pub(super) fn too_large(most: u64) -> Reply {
         552,
         (5, 3, 4),
         format_args!(
-            "The message was larger than the {most} octets that pass here and is not sent; send less at a time"
+            "The message was larger than the {most} octets that pass here and is not sent; send less at a time, or raise `max_message_size`"
         ),
     )
 }

@@ -144,3 +144,12 @@ pub(in crate::session) fn tls_not_offered() -> Reply {
         "No encryption is offered here: set the device's encryption to none, or give this [[listener]] a certificate in `tls`",
     )
 }
+
+/// STARTTLS from a client that it is hidden from.
+pub(in crate::session) fn tls_hidden() -> Reply {
+    status(
+        502,
+        (5, 5, 1),
+        "Encryption is hidden from this client: set the device's encryption to none, or take STARTTLS out of `hide` in its [[client]]",
+    )
+}

@@ -149,7 +149,11 @@ impl Session {
             return self.refuse_in(state, Step::StartTls, replies::tls_is_active());
         }
         if !extensions::offers_tls(&self.policy) {
-            return self.refuse_in(state, Step::StartTls, replies::tls_not_offered());
+            let reply = match self.policy.tls {
+                Tls::Offered => replies::tls_hidden(),
+                Tls::Absent | Tls::Active => replies::tls_not_offered(),
+            };
+            return self.refuse_in(state, Step::StartTls, reply);
         }
         self.out.say(&replies::begin_tls());
         self.out.push(Action::StartTls);

@@ -25,4 +25,4 @@ pub use contract::{
 pub use quirk::Quirk;
 pub use state::Session;
 
-pub use replies::{no_tls, not_admitted, shutting_down, too_many_connections};
+pub use replies::{no_room, no_tls, not_admitted, shutting_down, too_many_connections};

@@ -48,17 +48,30 @@ pub(in crate::session) fn malformed_response() -> Reply {
     status(501, (5, 5, 2), "The login is not in the form that its mechanism asks for; try PLAIN or LOGIN")
 }
 
-/// A mechanism that we do not offer, or none.
+/// A mechanism that we do not offer, or none. Only what is known to be one is named: the log has this, and a client that
+/// leaves the mechanism out has its password there.
 pub(in crate::session) fn unknown_mechanism(mechanism: &str) -> Reply {
-    match mechanism {
-        "" => status(501, (5, 5, 4), "Write it as AUTH PLAIN or AUTH LOGIN"),
-        _ => status(
-            504,
-            (5, 5, 4),
-            format_args!("{mechanism:?} is not offered here: set the device's login to PLAIN or LOGIN"),
-        ),
-    }
+    let named = match mechanism {
+        "" => return status(501, (5, 5, 4), "Write it as AUTH PLAIN or AUTH LOGIN"),
+        _ if MECHANISMS.contains(&mechanism) => mechanism,
+        _ => "This mechanism",
+    };
+    status(504, (5, 5, 4), format_args!("{named} is not offered here: set the device's login to PLAIN or LOGIN"))
 }
+
+/// What clients may be set to (IANA's registry of SASL mechanisms).
+const MECHANISMS: [&str; 10] = [
+    "CRAM-MD5",
+    "DIGEST-MD5",
+    "EXTERNAL",
+    "GSSAPI",
+    "NTLM",
+    "OAUTHBEARER",
+    "SCRAM-SHA-1",
+    "SCRAM-SHA-256",
+    "XOAUTH",
+    "XOAUTH2",
+];
 
 /// AUTH where nobody logs in. Firmware that insists on it would send nothing.
 pub(in crate::session) fn auth_not_offered() -> Reply {

@@ -122,7 +122,7 @@ impl Conversation {
         match event {
             Event::Refused(refused) => self.refusals.push_back(refused),
             Event::Quirk(quirk) => self.quirks.push_back(quirk),
-            Event::Unterminated { from } => self.endings.push_back(Ending::Unterminated(from.to_string())),
+            Event::Unterminated { from, .. } => self.endings.push_back(Ending::Unterminated(from.to_string())),
             Event::Probe => self.endings.push_back(Ending::Probe),
         }
     }

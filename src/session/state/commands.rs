@@ -136,9 +136,12 @@ impl Session {
             Kind::Ehlo => self.out.say(&replies::ehlo(hostname, extensions::offered(&self.policy))),
             Kind::Helo | Kind::Nothing => self.out.say(&replies::helo(hostname)),
         }
-        let kind = match self.policy.manners {
-            Manners::Tolerant => kind.max(self.greeting.kind),
-            Manners::Strict => kind,
+        let kind = match (self.policy.manners, self.greeting.kind, kind) {
+            (Manners::Tolerant, Kind::Ehlo, Kind::Helo) => {
+                self.out.note(Quirk::HeloAfterEhlo);
+                Kind::Ehlo
+            }
+            (Manners::Tolerant | Manners::Strict, _, kind) => kind,
         };
         self.greeting = Greeting { name, kind };
         State::Idle

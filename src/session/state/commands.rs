@@ -152,7 +152,7 @@ impl Session {
             return self.refuse_in(state, Step::StartTls, replies::tls_is_active());
         }
         if !extensions::offers_tls(&self.policy) {
-            return self.refuse_in(state, Step::StartTls, replies::tls_not_offered());
+            return self.refuse_in(state, Step::StartTls, replies::tls_not_offered(self.policy.tls));
         }
         self.out.say(&replies::begin_tls());
         self.out.push(Action::StartTls);

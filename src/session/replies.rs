@@ -134,7 +134,7 @@ pub fn no_room(most: usize) -> Reply {
         421,
         (4, 4, 5),
         format_args!(
-            "All {most} connections are taken: send again in a few minutes, or raise `max_connections` of this [[listener]]"
+            "{most} connections are the most here, and all are taken: send again in a few minutes, or raise `max_connections` of this [[listener]]"
         ),
     )
 }

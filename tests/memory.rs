@@ -12,7 +12,6 @@ use mailsluice::smtp::{Envelope, ReversePath};
 use mailsluice::time::wall_clock;
 
 use crate::support::client::{Numbered, RECIPIENT, SENDER};
-use crate::support::daemon::Daemon;
 use crate::support::scene::{Scene, Script};
 
 const MESSAGES: u32 = 1_000_000;
@@ -31,7 +30,7 @@ fn a_million_waiting_messages_cost_disk_and_not_memory() {
     let begun = Instant::now();
     let daemon = scene.serve();
     let started = begun.elapsed();
-    let first = resident(&daemon);
+    let first = daemon.resident();
     let waiting = daemon.wait_for("start", |line| line["event"] == "started")["waiting"].clone();
     let begun = Instant::now();
     let list = scene.site.json(&["queue", "list", "--json", "--limit", "1000"]);
@@ -44,7 +43,7 @@ fn a_million_waiting_messages_cost_disk_and_not_memory() {
     let begun = Instant::now();
     scene.wait_for(1000);
     let sent = begun.elapsed();
-    let last = resident(&daemon);
+    let last = daemon.resident();
     println!(
         "started in {started:?}, 1000 listed in {listed:?}, 1000 sent in {sent:?}; resident {first} KiB, then {last} KiB"
     );
@@ -96,13 +95,6 @@ fn fill(scene: &Scene) {
 fn on_disk(scene: &Scene) -> u64 {
     let files = std::fs::read_dir(scene.site.path()).unwrap().map(Result::unwrap);
     files.map(|file| file.metadata().unwrap().len()).sum()
-}
-
-/// The daemon's resident memory in KiB.
-fn resident(daemon: &Daemon) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 const BATCH: u32 = 10_000;

@@ -5,7 +5,6 @@ use super::*;
 fn listener(most: usize) -> ListenerConfig {
     ListenerConfig {
         networks: vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
-        max_connections: most,
         max_connections_per_client: most,
         ..ListenerConfig::new(vec![], "relay.example")
     }
@@ -81,6 +80,7 @@ async fn one_host_of_ipv6_is_one_client() {
 #[tokio::test(start_paused = true)]
 async fn room_comes_with_an_end_and_with_new_settings() {
     let admission = Admission::new();
+    let listener = |most| ListenerConfig { max_connections: most, ..listener(1) };
     let settings = |most| Arc::new(Settings::read(listener(most), vec![]).unwrap());
     let (sender, receiver) = watch::channel(settings(1));
     let waits = |admission: &Arc<Admission>| {
@@ -106,7 +106,7 @@ async fn room_comes_with_an_end_and_with_new_settings() {
 #[tokio::test(start_paused = true)]
 async fn where_there_are_too_many_in_all_one_waits_and_is_told_in_the_end() {
     let admission = Admission::new();
-    let listener = ListenerConfig { max_connections_per_client: 10, ..listener(1) };
+    let listener = ListenerConfig { max_connections: 1, ..listener(10) };
     let begun = Instant::now();
     let first = admission.admit(ip("10.0.0.1"), &listener).await.unwrap();
     for other in ["10.0.0.1", "10.0.0.2"] {

@@ -176,6 +176,13 @@ fn every_script_goes_as_written_in_any_chunking() {
         }
     }
     assert!(scripts.len() >= 75, "only {} scripts", scripts.len());
+    let without: Vec<u32> = (1..=30).filter(|number| !scripts.iter().any(|script| shows(script, *number))).collect();
+    assert_eq!(without, [] as [u32; 0], "quirks without a script");
+}
+
+/// Whether the script is the one of this quirk of devices.
+fn shows(script: &Script, quirk: u32) -> bool {
+    script.name.starts_with(&format!("quirk_{quirk:02}_"))
 }
 
 /// One run of a script.

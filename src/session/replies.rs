@@ -9,7 +9,7 @@ use std::net::IpAddr;
 pub(super) use login::{
     auth_cancelled, auth_in_transaction, auth_needs_ehlo, auth_needs_tls, auth_not_offered, begin_tls, challenge,
     logged_in, logged_in_already, login_denied, login_unavailable, malformed_response, needs_login,
-    needs_tls_and_login, tls_hidden, tls_is_active, tls_not_offered, too_many_logins, unknown_mechanism,
+    needs_tls_and_login, tls_is_active, tls_not_offered, too_many_logins, unknown_mechanism,
 };
 pub(super) use manners::{bare_lf, early, is_http, is_tls, lapse, needs_helo, too_many_faults};
 

@@ -299,9 +299,13 @@ pub(super) fn loopback() -> Vec<IpNet> {
 
 /// Whether the network reaches so far beyond private ranges that strangers are in it.
 fn is_too_wide(network: IpNet) -> bool {
-    let private = PRIVATE.iter().filter_map(|range| range.parse::<IpNet>().ok()).any(|range| range.contains(&network));
+    let is_in = |ranges: &[&str]| {
+        ranges.iter().filter_map(|range| range.parse::<IpNet>().ok()).any(|range| range.contains(&network))
+    };
+    let private = is_in(&PRIVATE);
     let widest = match network {
         IpNet::V4(_) => PUBLIC_V4,
+        IpNet::V6(_) if is_in(&TRANSLATED) => 96 + PUBLIC_V4,
         IpNet::V6(_) => PUBLIC_V6,
     };
     !private && network.prefix_len() < widest
@@ -333,6 +337,8 @@ const PRIVATE: [&str; 9] = [
     "fc00::/7",
     "fe80::/10",
 ];
+/// All of IPv4 as translators write it in the last 32 bits of IPv6 (RFC 6052 §2.1, RFC 8215).
+const TRANSLATED: [&str; 2] = ["64:ff9b::/96", "64:ff9b:1::/48"];
 /// The widest public networks that are surely one site's: the smallest that are routed on the Internet (RIPE-399, RFC
 /// 6177).
 const PUBLIC_V4: u8 = 24;
@@ -363,6 +369,9 @@ mod tests {
             ("2000::/3", true),
             ("2001:db8::/47", true),
             ("2001:db8::/48", false),
+            ("64:ff9b::/96", true),
+            ("64:ff9b:1::/48", true),
+            ("64:ff9b::c633:6400/120", false),
         ] {
             assert_eq!(is_too_wide(network.parse().unwrap()), wide, "{network}");
         }

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 
-use argon2::password_hash::{PasswordHash, PasswordHashString, PasswordVerifier as _, SaltString};
-use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, Version};
+use argon2::password_hash::{Output, PasswordHash, PasswordHashString, Salt, SaltString};
+use argon2::{Algorithm, Argon2, Block, Params, PasswordHasher as _, Version};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::secret::{SecretError, read_private};
@@ -85,8 +85,11 @@ impl Users {
         let hash = named.or_else(|| self.by_name.get(self.dearest.as_deref()?));
         let password = password.expose_secret().as_bytes();
         let right = match hash {
-            Some(hash) => argon2().verify_password(password, &hash.password_hash()).is_ok(),
-            None => argon2().hash_password_into(password, &[0; SALT_OCTETS], &mut [0; 32]).is_err(),
+            Some(hash) => is_of(&hash.password_hash(), password).unwrap_or(false),
+            None => {
+                let memory = memory(&Params::DEFAULT);
+                argon2().hash_password_into_with_memory(password, &[0; SALT_OCTETS], &mut [0; 32], memory).is_err()
+            }
         };
         right && named.is_some()
     }
@@ -193,6 +196,30 @@ fn checked(text: &str) -> Result<PasswordHashString, (&'static str, String)> {
     Ok(hash.serialize())
 }
 
+/// Whether a hash is that of this password; nothing where it cannot be reckoned.
+fn is_of(hash: &PasswordHash<'_>, password: &[u8]) -> Option<bool> {
+    let algorithm = Algorithm::try_from(hash.algorithm).ok()?;
+    let version = hash.version.map_or(Ok(Version::default()), Version::try_from).ok()?;
+    let params = Params::try_from(hash).ok()?;
+    let mut salt = [0; Salt::MAX_LENGTH];
+    let salt = hash.salt?.decode_b64(&mut salt).ok()?;
+    let (wanted, memory) = (hash.hash?, memory(&params));
+    let argon2 = Argon2::new(algorithm, version, params);
+    let found = Output::init_with(wanted.len(), |found| {
+        Ok(argon2.hash_password_into_with_memory(password, salt, found, memory)?)
+    });
+    // Takes as long wherever they differ.
+    Some(found.ok()? == wanted)
+}
+
+/// The memory that a hash is reckoned in. Of less than 32 MiB the C library keeps what is freed, for each thread that has
+/// had it; more than that it gives back at once (mallopt(3), `M_MMAP_THRESHOLD`). So more is asked for, and not touched.
+fn memory(params: &Params) -> Vec<Block> {
+    let mut blocks = Vec::with_capacity(params.block_count().max(GIVEN_BACK_BLOCKS));
+    blocks.resize(params.block_count(), Block::new());
+    blocks
+}
+
 /// Memory in KiB and passes.
 fn cost(hash: &PasswordHash<'_>) -> Option<(u64, u64)> {
     let params = Params::try_from(hash).ok()?;
@@ -208,6 +235,8 @@ pub const SALT_OCTETS: usize = 16;
 /// The most memory that a hash may need.
 pub const MAX_MEMORY_KIB: u32 = 64 << 10;
 
+/// Blocks that are more than 32 MiB.
+const GIVEN_BACK_BLOCKS: usize = (33 << 20) / Block::SIZE;
 const FORM: &str = "name:$argon2id$…, a line that `mailsluice user` makes";
 const NAME: &str = "a name of 1 to 255 octets without colons, control characters and outer spaces, nor # in front";
 const MAX_NAME_OCTETS: usize = 255;

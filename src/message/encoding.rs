@@ -122,6 +122,7 @@ impl Fitting<'_> {
             return Ok(());
         }
         if depth > MAX_DEPTH || HeaderBlock::octets(content, MAX_HEADER) > MAX_HEADER {
+            self.disarm(octets);
             return self.leave(found, "parts in parts, or a header, without end", CannotDowngrade::TooDeep);
         }
         let (mut block, body) = HeaderBlock::split(content);
@@ -159,7 +160,10 @@ impl Fitting<'_> {
         }
         match writing {
             _ if found.nothing() => Ok(()),
-            _ if media.is_protected() => self.leave(found, &media.name, CannotDowngrade::Protected(media.name.clone())),
+            _ if media.is_protected() => {
+                self.disarm(body);
+                self.leave(found, &media.name, CannotDowngrade::Protected(media.name.clone()))
+            }
             _ if has_parts => self.multipart(body, found, &media, depth),
             writing => {
                 self.write(body, writing, place);
@@ -175,6 +179,23 @@ impl Fitting<'_> {
         }
         self.changes.left(Found { eight_bit: false, ..found }, within);
         Ok(())
+    }
+
+    /// A server that drops NUL would take a line of NULs and one dot for the end of the content (of the kind of
+    /// CVE-2023-51765): it becomes the dot alone, which is stuffed, even where nothing else may be touched.
+    fn disarm(&mut self, octets: Range<usize>) {
+        let mut start = octets.start;
+        let source = &self.patch.source()[octets];
+        if !source.contains(&0) {
+            return;
+        }
+        for line in lines::each(source) {
+            let text = lines::parted(line).0;
+            if text.starts_with(b"\0") && text.iter().filter(|byte| **byte != 0).eq(b".") {
+                self.patch.replace(start..start + text.len()).push(b'.');
+            }
+            start += line.len();
+        }
     }
 
     fn mend_fields(
@@ -317,7 +338,7 @@ impl Fitting<'_> {
     fn write(&mut self, body: Range<usize>, writing: Writing, place: Place) {
         let octets = &self.patch.source()[body.clone()];
         match writing {
-            Writing::AsItIs => {}
+            Writing::AsItIs => self.disarm(body),
             Writing::MendedQuoted => mend_quoted_printable(octets, self.patch.replace(body)),
             Writing::MendedBase64 => {
                 // What is not of its alphabet is no part of the data (RFC 2045 §6.8).

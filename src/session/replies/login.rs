@@ -1,6 +1,7 @@
 //! What we say about logins (RFC 4954) and encryption (RFC 3207).
 
 use super::status;
+use crate::session::contract::Tls;
 use crate::smtp::Reply;
 
 /// The client's turn in an exchange; `prompt` is base64, or nothing.
@@ -48,17 +49,32 @@ pub(in crate::session) fn malformed_response() -> Reply {
     status(501, (5, 5, 2), "The login is not in the form that its mechanism asks for; try PLAIN or LOGIN")
 }
 
-/// A mechanism that we do not offer, or none.
+/// A mechanism that we do not offer, or none. It is repeated only where it is known to be one: firmware that forgets it has
+/// the password in its place, and what we say is logged.
 pub(in crate::session) fn unknown_mechanism(mechanism: &str) -> Reply {
-    match mechanism {
-        "" => status(501, (5, 5, 4), "Write it as AUTH PLAIN or AUTH LOGIN"),
-        _ => status(
-            504,
-            (5, 5, 4),
-            format_args!("{mechanism:?} is not offered here: set the device's login to PLAIN or LOGIN"),
-        ),
-    }
+    let named = match mechanism {
+        "" => return status(501, (5, 5, 4), "Write it as AUTH PLAIN or AUTH LOGIN"),
+        known if MECHANISMS.contains(&known) => format!("{known:?}"),
+        _ => "This mechanism".to_owned(),
+    };
+    status(504, (5, 5, 4), format_args!("{named} is not offered here: set the device's login to PLAIN or LOGIN"))
 }
+
+/// Mechanisms that clients of mail try (IANA, SASL mechanisms).
+const MECHANISMS: [&str; 12] = [
+    "ANONYMOUS",
+    "CRAM-MD5",
+    "DIGEST-MD5",
+    "EXTERNAL",
+    "GSS-SPNEGO",
+    "GSSAPI",
+    "KERBEROS_V4",
+    "NTLM",
+    "OAUTHBEARER",
+    "SCRAM-SHA-1",
+    "SCRAM-SHA-256",
+    "XOAUTH2",
+];
 
 /// AUTH where nobody logs in. Firmware that insists on it would send nothing.
 pub(in crate::session) fn auth_not_offered() -> Reply {
@@ -121,11 +137,12 @@ pub(in crate::session) fn tls_is_active() -> Reply {
     status(503, (5, 5, 1), "The connection is encrypted already")
 }
 
-/// STARTTLS where it is not to be had.
-pub(in crate::session) fn tls_not_offered() -> Reply {
-    status(
-        502,
-        (5, 5, 1),
-        "No encryption is offered here: set the device's encryption to none, or give this [[listener]] a certificate in `tls`",
-    )
+/// STARTTLS where it is not to be had, or hidden from this client.
+pub(in crate::session) fn tls_not_offered(tls: Tls) -> Reply {
+    let or_else = match tls {
+        Tls::Absent => "give this [[listener]] a certificate in `tls`",
+        Tls::Offered | Tls::Active => "take STARTTLS out of `hide` in its [[client]]",
+    };
+    let told = format_args!("No encryption is offered here: set the device's encryption to none, or {or_else}");
+    status(502, (5, 5, 1), told)
 }

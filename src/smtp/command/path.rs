@@ -91,6 +91,11 @@ fn take_paths<'a>(text: &'a str, paths: &mut Vec<&'a str>, lapses: &mut Lapses) 
     let (close, _) = unquoted(text).find(|(_, byte)| *byte == b'>').ok_or(PathError::Form)?;
     let (mut inside, mut behind) = (&text[..close], &text[close + 1..]);
     if let Some((open, _)) = unquoted(inside).filter(|(_, byte)| *byte == b'<').last() {
+        let name = &inside[..open];
+        // Another path is no name: whoever it is would get nothing.
+        if last_separator(name).is_some() && name.contains('@') {
+            return Err(PathError::Form);
+        }
         lapses.note(Lapse::DisplayName);
         inside = &inside[open + 1..];
         behind = behind.strip_prefix('>').unwrap_or(behind);
@@ -121,12 +126,20 @@ fn trimmed<'a>(inside: &'a str, lapses: &mut Lapses) -> &'a str {
 }
 
 /// Where the bracket stands that opens the first path: behind nothing or a display name, not behind another path, nor in
-/// a parameter such as `AUTH=<>`.
+/// a parameter such as `AUTH=<>`. The first bracket behind a comma opens the first path only where the comma is a name's,
+/// as in `Doe, Jane <a@b>`.
 fn opening_bracket(text: &str) -> Option<usize> {
-    let (at, byte) = unquoted(text).find(|(_, byte)| matches!(byte, b'<' | b',' | b';'))?;
-    let word = text[..at].rsplit(|c: char| c.is_ascii_whitespace()).next().unwrap_or_default();
+    let (open, _) = unquoted(text).find(|(_, byte)| *byte == b'<')?;
+    let before = &text[..open];
+    let word = before.rsplit(|c: char| c.is_ascii_whitespace()).next().unwrap_or_default();
     let in_parameter = word.strip_suffix('=').is_some_and(is_keyword);
-    (byte == b'<' && !in_parameter).then_some(at)
+    let behind_path =
+        last_separator(before).is_some_and(|at| before.contains('@') || before[at + 1..].trim().is_empty());
+    (!in_parameter && !behind_path).then_some(open)
+}
+
+fn last_separator(text: &str) -> Option<usize> {
+    unquoted(text).filter(|(_, byte)| SEPARATORS.contains(&char::from(*byte))).map(|(at, _)| at).last()
 }
 
 /// The octets outside of quoted strings (RFC 5321 §4.1.2), and where they stand.

@@ -89,6 +89,14 @@ fn paths_in_other_forms_are_understood_and_the_form_is_named() {
         ("RCPT TO:a@b.example ORCPT=rfc822;c@d.example", "a@b.example", vec![NoBrackets]),
         ("RCPT TO:<a@b.example>;", "a@b.example", vec![SeveralPaths]),
         ("RCPT TO:\"A, B\" <a@b.example>, C <c@d.example>", "a@b.example c@d.example", vec![DisplayName, SeveralPaths]),
+        ("RCPT TO:Doe, Jane <a@b.example>", "a@b.example", vec![DisplayName]),
+        ("RCPT TO:<Doe, Jane <a@b.example>>", "a@b.example", vec![DisplayName]),
+        (
+            "RCPT TO:c@d.example, Doe, Jane <a@b.example>; Roe, Rick <e@f.example>",
+            "c@d.example a@b.example e@f.example",
+            vec![NoBrackets, SeveralPaths, DisplayName],
+        ),
+        ("RCPT TO:root,<a@b.example>", "root@lan.example a@b.example", vec![NoBrackets, SeveralPaths, BareLocalPart]),
         (
             "RCPT TO:<@x.example,@y.example:a@b.example,c@d.example>",
             "a@b.example c@d.example",
@@ -126,6 +134,8 @@ fn what_is_ill_formed_is_told_apart() {
         ("MAIL FROM:<John Doe>", mail(PathError::Address("John Doe".into(), AddressError::LocalPart))),
         ("RCPT TO:<>", rcpt(PathError::Address(String::new(), AddressError::NoDomain))),
         ("RCPT TO:,", rcpt(PathError::Address(String::new(), AddressError::NoDomain))),
+        // Taken for a name, the first would get nothing.
+        ("RCPT TO:<a@b, Jane <c@d>>", rcpt(PathError::Form)),
         ("RCPT TO:a@b c@d", rcpt(PathError::Parameter("c@d".into()))),
         ("RCPT TO:<a@b>,<c@>", rcpt(PathError::Address("c@".into(), AddressError::Domain))),
         ("RCPT TO:<a\u{7}@b>", rcpt(PathError::Address("a?@b".into(), AddressError::LocalPart))),

@@ -302,3 +302,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn no_line_is_a_dot_once_nul_is_dropped_even_in_what_must_not_be_touched() {
+    let smuggled = "\0.\r\nMAIL FROM:<a@b>\r\n.\0\r\n\0\0.\0\r\n\0..\r\na\0\r\n";
+    let dots = ".\r\nMAIL FROM:<a@b>\r\n.\0\r\n.\r\n\0..\r\na\0\r\n";
+    let part = |number: usize| format!("Content-Type: multipart/mixed; boundary=b{number}\r\n\r\n--b{number}\r\n");
+    let nested: String = (0..60).map(part).collect();
+    for head in [
+        "Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n",
+        "Content-Type: message/rfc822\r\n\r\nSubject: a\r\n\r\n",
+        "Content-Type: text/plain\r\nContent-Transfer-Encoding: x-uuencode\r\n\r\n",
+        &nested,
+    ] {
+        let head = format!("MIME-Version: 1.0\r\n{head}");
+        for server in SERVERS {
+            let (out, told) = fitted(format!("{head}{smuggled}").as_bytes(), server);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("{head}{dots}"), "{told:?}");
+        }
+    }
+}

@@ -16,8 +16,11 @@ use super::quirk::Quirk;
 use crate::message::header::HeaderBlock;
 
 /// What of a message is kept in memory; also the most that its header block may take. A longer message goes out in
-/// chunks of this size.
+/// chunks that fill this together with the header block.
 pub(super) const CHUNK_OCTETS: usize = 256 * 1024;
+
+/// The least part of it that a chunk has, where the header block leaves little.
+const LEAST_CHUNK_OCTETS: usize = 32 * 1024;
 
 /// Content that is arriving.
 #[derive(Debug)]
@@ -300,14 +303,17 @@ impl Content {
             Body::Whole(buffer) if buffer.len() > CHUNK_OCTETS => match end_of_header(&buffer[..CHUNK_OCTETS]) {
                 Some(end) => {
                     let chunk = buffer.split_off(end);
-                    let head = std::mem::take(buffer);
+                    let mut head = std::mem::take(buffer);
+                    head.shrink_to_fit();
                     self.marks.body(&chunk);
                     self.body = Body::Parted { head, chunk, chunks: 0 };
                     self.settle()
                 }
                 None => Some(Progress::Dropped { chunks: self.drop_for(Dropped::HeaderTooLarge) }),
             },
-            Body::Parted { chunk, chunks, .. } if chunk.len() >= CHUNK_OCTETS => {
+            Body::Parted { head, chunk, chunks }
+                if chunk.len() >= CHUNK_OCTETS.saturating_sub(head.len()).max(LEAST_CHUNK_OCTETS) =>
+            {
                 Some(Progress::Chunk(Chunk::take(chunk, chunks)))
             }
             Body::Whole(_) | Body::Parted { .. } => None,

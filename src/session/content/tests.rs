@@ -33,7 +33,7 @@ fn read(input: &[u8], sizes: &[usize], max_size: u64) -> (Result<Vec<u8>, Droppe
 fn held(content: &Content) -> usize {
     match &content.body {
         Body::Whole(buffer) => buffer.len(),
-        Body::Parted { head, chunk, .. } => head.len() + chunk.len(),
+        Body::Parted { head, chunk, .. } => head.capacity() + chunk.len(),
         Body::Dropped(_) => 0,
     }
 }
@@ -289,6 +289,22 @@ fn long_content_is_parted_behind_its_header() {
     assert_eq!(chunks.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [1, 2, 3]);
     assert!(chunks.iter().all(|(_, bytes)| bytes.len() <= CHUNK_OCTETS + 16));
     assert_eq!(chunks.into_iter().fold(complete.head, |all, (_, chunk)| [all, chunk].concat()), input);
+}
+
+#[test]
+fn a_large_header_leaves_less_memory_to_the_chunks_behind_it() {
+    let line = format!("X: {}\r\n", "x".repeat(75));
+    for lines in [1, 2000, 3000, 3275] {
+        let mut content = Content::new(u64::MAX, Ends::CrLfOnly);
+        let input = format!("{}\r\n{}", line.repeat(lines), line.repeat(10_000));
+        let mut rest = input.as_bytes();
+        while !rest.is_empty() {
+            let (used, _) = content.read(&rest[..rest.len().min(1024)]);
+            rest = &rest[used..];
+            let most = CHUNK_OCTETS.max(line.len() * lines + LEAST_CHUNK_OCTETS) + 1024;
+            assert!(held(&content) <= most, "{lines}: {}", held(&content));
+        }
+    }
 }
 
 #[test]

@@ -263,8 +263,23 @@ fn habits_are_told_once_and_probes_not_at_all() {
     let lost = daemon.wait_for("unterminated", |line| line["event"] == "unterminated");
     assert_eq!((&lost["level"], &lost["from"]), (&"WARN".into(), &"a@example.com".into()), "{lost}");
     assert!(lost["message"].as_str().unwrap().contains("`lf_end = true` in a [[client]]"), "{lost}");
+
+    // Here that would not help.
+    let mut client = Client::connect(daemon.address());
+    for command in ["HELO x", "MAIL FROM:<a@example.com>", "RCPT TO:<b@example.org>", "DATA"] {
+        client.said_of(command);
+    }
+    client.stream.get_mut().write_all(b"Subject: x\n\nx\n.\r\n").unwrap();
+    drop(client);
+    let lost = &daemon.wait_for_count("unterminated", 2, |line| line["event"] == "unterminated")[1];
+    let told = lost["message"].as_str().unwrap();
+    assert!(
+        told.contains("client 127.0.0.1 ") && !told.contains("lf_end") && told.contains("has to send CRLF"),
+        "{lost}"
+    );
+
     let counts = &site.json(&["queue", "stats", "--json"])["since_start"];
-    assert_eq!((&counts["probes"], &counts["unterminated"], &counts["refused"]), (&2.into(), &1.into(), &1.into()));
+    assert_eq!((&counts["probes"], &counts["unterminated"], &counts["refused"]), (&2.into(), &2.into(), &2.into()));
     assert!(counts["quirks"].as_u64() > Some(4), "each session counts: {counts}");
     assert!(said(&site.run(&["queue", "stats"])).contains("unterminated"));
 }

@@ -44,6 +44,21 @@ fn check_says_everything_that_is_wrong_at_once() {
     assert!(stderr(&missing).contains("/nonexistent/config.toml"), "{}", stderr(&missing));
 }
 
+#[test]
+fn check_tells_of_a_client_that_no_listener_lets_in() {
+    let site = Site::new(HEAD, "");
+    let client = |name: &str, net: &str| format!("[[client]]\nname = \"{name}\"\nnetworks = \"{net}\"\n");
+    let clients =
+        [("far", "10.1.0.0/16"), ("near", "127.0.0.5"), ("wide", "0.0.0.0/0")].map(|(name, net)| client(name, net));
+    let account = "[[account]]\nname = \"staging\"\nprovider = \"directory\"\npath = \"SITE/out\"\n";
+    site.configure(&format!("{HEAD}\n{}{account}", clients.concat()));
+    let output = site.run(&["check"]);
+    let told = stdout(&output);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let alone: Vec<&str> = told.lines().filter(|line| line.ends_with("no [[listener]] has its `networks`")).collect();
+    assert!(alone.len() == 1 && alone[0].starts_with("client    far "), "{told}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_that_others_can_read_is_refused_with_what_mends_it() {
     let upstream = Upstream::start(mailbox(), WITHOUT_RATES).await;

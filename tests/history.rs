@@ -1,6 +1,7 @@
 //! What commands tell of the provider's refusals: of a message that waits, and of the account that keeps it waiting.
 
 use mailsluice::sandbox::{Fault, FaultRule};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::scene::{Scene, Script};
@@ -65,4 +66,32 @@ fn an_account_that_is_slowed_down_shows_its_pace() {
     assert!(caps.contains(&pace["caps"][0].as_str().unwrap()), "{accounts}");
     let text = scene.command(&["account", "list"]);
     assert!(text.contains("m365: slower, as the provider wants less: "), "{text}");
+}
+
+#[test]
+fn a_client_that_has_had_its_share_is_told_and_a_greater_one_counts_from_the_reload_on() {
+    let client = "[[client]]\nname = \"cameras\"\nnetworks = [\"127.0.0.0/8\"]\nshare = \"50%\"";
+    let caps = "messages = [\"4/h\"], recipients = []";
+    let scene = Scene::set(Script { caps, account: client, ..Script::default() });
+    let daemon = scene.serve();
+    scene.offer(0..5);
+    let reached = daemon.wait_for("share", |line| line["event"] == "share_reached");
+    assert_eq!((&reached["account"], &reached["client"]), (&"m365".into(), &"cameras".into()));
+    daemon.wait_for_count("deliveries", 2, |line| line["event"] == "delivered");
+    let accounts = scene.site.json(&["account", "list", "--json"]);
+    let share = &accounts[0]["shares"][0];
+    assert_eq!((&share["client"], &share["percent"]), (&"cameras".into(), &50.into()));
+    let cap = &share["caps"][0];
+    assert_eq!((&cap["cap"], &cap["used"], &cap["left"]), (&"2/h".into(), &2.into(), &0.into()), "{accounts}");
+    assert!(share["next_slot_in"].as_f64().is_some_and(|seconds| seconds > 3000.0), "{accounts}");
+    assert_eq!((&accounts[0]["caps"][0]["left"], &accounts[0]["next_slot_in"]), (&2.into(), &0.0.into()), "{accounts}");
+    let text = scene.command(&["account", "list"]);
+    assert!(text.contains("m365: cameras has had its share of 50 %; its mail goes on in "), "{text}");
+    assert!(daemon.events("cap_reached").is_empty());
+
+    let config = std::fs::read_to_string(scene.site.config()).unwrap();
+    scene.site.configure(&config.replace("50%", "75%"));
+    daemon.signal(Signal::HUP);
+    assert_eq!(scene.wait_for(3).len(), 3);
+    assert_eq!(daemon.stop(), 0);
 }

@@ -229,6 +229,22 @@ async fn a_handshake_that_fails_behind_starttls_is_told_of_with_what_to_do() {
     assert!(!offered.contains("STARTTLS"), "{offered}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_with_old_tls_is_told_of_as_such() {
+    let (site, _) = site("starttls");
+    let daemon = site.serve();
+    let (mut stream, _) = greeted(&daemon).await;
+    assert!(ask(&mut stream, "STARTTLS").await.starts_with("220 "));
+    // A ClientHello of TLS 1.0 (RFC 2246 §7.4.1.2) with one cipher suite and no extensions.
+    let mut hello = b"\x16\x03\x01\x00\x2d\x01\x00\x00\x29\x03\x01".to_vec();
+    hello.extend([7; 32]);
+    hello.extend(b"\x00\x00\x02\x00\x2f\x01\x00");
+    stream.get_mut().write_all(&hello).await.unwrap();
+    let refused = daemon.wait_for("refused", is_refused_at_tls);
+    let reply = refused["reply"].as_str().unwrap();
+    assert!(reply.contains("old versions of TLS") && reply.contains("hide = \"STARTTLS\""), "{reply}");
+}
+
 fn other_folder(site: &Site) -> std::path::PathBuf {
     let folder = site.path().join("other");
     std::fs::create_dir(&folder).unwrap();

@@ -4,6 +4,7 @@
 mod detour;
 mod manners;
 mod probes;
+mod shares;
 mod simulation;
 mod storms;
 mod windows;

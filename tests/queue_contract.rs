@@ -12,6 +12,7 @@ use mailsluice::queue::sqlite::{Machine, SqliteStore};
 use mailsluice::queue::{QueueReader, QueueStore, StoreError};
 use mailsluice::route::Priority;
 use mailsluice::schedule::attempt::Step;
+use mailsluice::schedule::cap::Ledger;
 use mailsluice::schedule::verdict::{Charge, Heard, Outcome};
 use mailsluice::smtp::{Envelope, ReversePath};
 use mailsluice::time::Timestamp;
@@ -53,6 +54,10 @@ holds_for! { sqlite:
         caps_are_looked_at_again_at_the_claim
         connections_are_counted_by_login
         accounts_with_one_login_share_a_ledger
+        a_client_has_no_more_than_its_share_of_a_login_s_caps
+        a_share_takes_nothing_from_others
+        a_message_is_split_where_its_client_s_share_has_less_room
+        whose_a_charge_is_is_remembered_after_a_crash
         what_was_charged_is_remembered_after_a_crash
         a_charge_that_a_crash_left_open_ends_at_the_opening
         a_refunded_charge_leaves_no_trace
@@ -205,6 +210,14 @@ impl Harness {
         self.write(|store, _| Ok(store.ledger(&LoginKey(login.into())).map_or(0, |ledger| ledger.used(&cap, now))))
     }
 
+    /// How much of it for a client's mail.
+    pub(crate) fn used_by(&mut self, login: &str, client: &str, counted: Counted) -> u64 {
+        let now = self.now;
+        let cap = Cap { counted, count: 1000, window: Duration::from_secs(3600) };
+        let used = |ledger: &Ledger| ledger.used_by(&client.into(), &cap, now);
+        self.write(|store, _| Ok(store.ledger(&LoginKey(login.into())).map_or(0, used)))
+    }
+
     pub(crate) fn fates(&mut self, id: i64) -> Vec<Fate> {
         let now = self.now;
         let shown = self.reader().show(MessageId(id), now).unwrap();
@@ -235,12 +248,14 @@ pub(crate) struct By {
     pub(crate) client: &'static str,
     pub(crate) priority: Priority,
     pub(crate) caps: Caps,
+    pub(crate) share: Option<u32>,
 }
 
 impl Default for By {
     fn default() -> Self {
         let caps = Caps { windows: vec![], connections: 100, recipients_per_message: 100, message_size: 1 << 20 };
-        Self { account: "office", login: "user@host", client: "shop", priority: Priority::Normal, caps }
+        let priority = Priority::Normal;
+        Self { account: "office", login: "user@host", client: "shop", priority, caps, share: None }
     }
 }
 
@@ -257,6 +272,7 @@ impl By {
             account: &self.account.into(),
             login: &LoginKey(self.login.into()),
             caps: &self.caps,
+            share: self.share,
             route: &"default".into(),
             client: &self.client.into(),
             priority: self.priority,

@@ -80,6 +80,7 @@ async fn deliver(queue: &Queue) -> Result<Option<Claim>, StoreError> {
                 route: &"default".into(),
                 client: &"shop".into(),
                 priority: Priority::Normal,
+                share: None,
                 lease: LEASE,
             };
             store.claim(&request, now)

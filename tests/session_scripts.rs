@@ -122,7 +122,7 @@ impl Conversation {
         match event {
             Event::Refused(refused) => self.refusals.push_back(refused),
             Event::Quirk(quirk) => self.quirks.push_back(quirk),
-            Event::Unterminated { from } => self.endings.push_back(Ending::Unterminated(from.to_string())),
+            Event::Unterminated { from, .. } => self.endings.push_back(Ending::Unterminated(from.to_string())),
             Event::Probe => self.endings.push_back(Ending::Probe),
         }
     }
@@ -176,6 +176,13 @@ fn every_script_goes_as_written_in_any_chunking() {
         }
     }
     assert!(scripts.len() >= 75, "only {} scripts", scripts.len());
+    let without: Vec<u32> = (1..=30).filter(|number| !scripts.iter().any(|script| shows(script, *number))).collect();
+    assert_eq!(without, [] as [u32; 0], "quirks without a script");
+}
+
+/// Whether the script is the one of this quirk of devices.
+fn shows(script: &Script, quirk: u32) -> bool {
+    script.name.starts_with(&format!("quirk_{quirk:02}_"))
 }
 
 /// One run of a script.
@@ -446,8 +453,10 @@ fn ten_thousand_commands_in_one_packet_are_each_answered() {
 
 #[test]
 fn a_password_is_in_nothing_that_can_be_printed() {
-    let auth = AuthRule::Required { in_plain_text: true };
-    for login in ["AUTH PLAIN AHVzZXIAc2VjcmV0\r\n", "AUTH LOGIN\r\ndXNlcg==\r\nc2VjcmV0\r\n"] {
+    let logins =
+        ["AUTH PLAIN AHVzZXIAc2VjcmV0\r\n", "AUTH LOGIN\r\ndXNlcg==\r\nc2VjcmV0\r\n", "AUTH AHVzZXIAc2VjcmV0\r\n"];
+    let rules = [AuthRule::AcceptAny, AuthRule::Required { in_plain_text: true }];
+    for (login, auth) in logins.into_iter().flat_map(|login| rules.map(|auth| (login, auth))) {
         for cut in 0..=login.len() {
             let now = Timestamp::from_secs(1_795_362_588);
             let (mut session, _) = Session::new(Policy { auth, ..policy() }, now);
@@ -455,7 +464,7 @@ fn a_password_is_in_nothing_that_can_be_printed() {
             let printed = format!("{session:?} {actions:?}");
             // As text, as base64, and as the numbers of their octets.
             let numbers = |text: &str| format!("{:?}", text.as_bytes()).trim_matches(['[', ']']).to_owned();
-            for secret in ["secret", "c2VjcmV0", "c2Vjc"] {
+            for secret in ["secret", "c2VjcmV0", "c2Vjc", "C2VJCMV0"] {
                 assert!(!printed.contains(secret) && !printed.contains(&numbers(secret)), "{printed}");
             }
         }

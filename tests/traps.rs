@@ -4,6 +4,7 @@
 mod effects;
 
 use std::collections::HashSet;
+use std::net::Ipv4Addr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use mailsluice::sandbox::{Fault, FaultRule, SandboxConfig, Service, Topic};
 use serde_json::Value;
 
 use self::effects::{EFFECTS, Effect};
-use crate::support::client::Numbered;
+use crate::support::client::{Numbered, Session};
 use crate::support::daemon::Daemon;
 use crate::support::scene::{Login, Scene, Script};
 
@@ -135,6 +136,37 @@ fn what_is_slow_or_odd_delays_mail_and_nothing_else() {
         let numbers: HashSet<Numbered> = deliveries.iter().map(|delivery| Numbered::intact(delivery)).collect();
         assert_eq!((deliveries.len(), numbers), (MESSAGES as usize, (0..MESSAGES).map(Numbered).collect()), "{fault}");
         assert_eq!(daemon.stop(), 0);
+    }
+}
+
+#[test]
+fn a_client_hears_250_at_once_while_the_provider_says_nothing() {
+    for rule in [FaultRule::from(Fault::SlowDot).delayed(Duration::from_secs(3600)), Fault::NoBanner.into()] {
+        let fault = rule.fault;
+        let mut script = script(fault);
+        script.sandbox.fault = Some(rule);
+        script.sandbox.profile.idle_timeout = Duration::from_secs(3600);
+        let scene = Scene::set(script);
+        let daemon = scene.serve();
+        scene.offer(0..3);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while scene.site.json(&["queue", "list", "--fate", "sending", "--json"]) == Value::Array(vec![]) {
+            assert!(Instant::now() < deadline, "{fault}: nothing is being sent");
+        }
+        let mut took: Vec<Duration> = scene.runtime.block_on(async {
+            let mut session = Session::open(scene.relay, Ipv4Addr::LOCALHOST).await.unwrap();
+            let mut took = Vec::new();
+            for number in 3..24 {
+                let begun = Instant::now();
+                let reply = session.send(&Numbered(number)).await.unwrap();
+                assert!(reply.starts_with("250 2.0.0 "), "{fault}: {reply}");
+                took.push(begun.elapsed());
+            }
+            took
+        });
+        took.sort();
+        assert!(took[took.len() / 2] < Duration::from_millis(100), "{fault}: {took:?}");
+        assert_eq!(daemon.events("delivered"), [] as [Value; 0], "{fault}");
     }
 }
 

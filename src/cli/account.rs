@@ -9,7 +9,7 @@ use super::output::say;
 use super::reach::{ask, ask_whom, converse, print_json, unexpected};
 use super::trial::{self, Output};
 use super::{Failure, table};
-use crate::control::request::{AccountStanding, Answer, PaceStanding, Request};
+use crate::control::request::{AccountStanding, Answer, PaceStanding, Request, ShareStanding};
 use crate::ids::AccountName;
 use crate::time::spoken;
 use crate::tokens::{Invitation, LoginProgress};
@@ -109,6 +109,7 @@ fn list(config: &Path, json: bool) -> Result<(), Failure> {
             say!("")?;
             slower(account, pace)?;
         }
+        account.shares.iter().try_for_each(|share| shared(account, share))?;
         if let Some(cause) = &account.cause {
             say!("")?;
             stopped(account, cause)?;
@@ -122,6 +123,17 @@ fn slower(account: &AccountStanding, pace: &PaceStanding) -> Result<(), Failure>
     let connections = format!("{} of {} connections", pace.connections, account.connections);
     let full_in = spoken(Duration::from_secs(pace.full_in));
     say!("{}: slower, as the provider wants less: {caps}{connections}; all of it again in {full_in}", account.account)
+}
+
+/// A client that has had its share, if it has.
+fn shared(account: &AccountStanding, share: &ShareStanding) -> Result<(), Failure> {
+    let until = match share.next_slot_in {
+        Some(seconds) if seconds <= 0.0 => return Ok(()),
+        Some(seconds) => format!("in {}", spoken(Duration::from_secs_f64(seconds))),
+        None => "after what is under way".into(),
+    };
+    say!("")?;
+    say!("{}: {} has had its share of {} %; its mail goes on {until}", account.account, share.client, share.percent)
 }
 
 fn stopped(account: &AccountStanding, cause: &str) -> Result<(), Failure> {

@@ -19,7 +19,8 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
     }
     for client in &config.clients {
         let more: String = of_client(client).iter().map(|one| format!(", {one}")).collect();
-        say!("client    {} ({} priority{more})", client.name, client.priority.as_str())?;
+        let fate = if is_let_in(client, &config.listeners) { "" } else { ": no [[listener]] has its `networks`" };
+        say!("client    {} ({} priority{more}){fate}", client.name, client.priority.as_str())?;
     }
     for account in &config.accounts {
         let caps: Vec<String> =
@@ -71,6 +72,16 @@ fn of_client(client: &Client) -> Vec<String> {
         told.push("LF.LF ends its content".into());
     }
     told
+}
+
+/// Whether any machine of the client may connect. It is no fault, since a listener may be added later.
+fn is_let_in(client: &Client, listeners: &[ListenerConfig]) -> bool {
+    let by_network = |address: &ListenAddress| !matches!(address, ListenAddress::Unix(_));
+    listeners
+        .iter()
+        .filter(|listener| listener.addresses.iter().any(by_network))
+        .flat_map(|listener| &listener.networks)
+        .any(|may| client.networks.iter().any(|net| net.contains(may) || may.contains(net)))
 }
 
 fn listed<T: ToString>(all: &[T]) -> String {

@@ -1,6 +1,8 @@
 //! The forms of values: durations `"5d"`, sizes `"35MiB"`, rates `"30/min"`, addresses, networks, names, words.
 //! Each parser takes a value of the document and says what it wanted where it finds something else.
 
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -181,6 +183,9 @@ pub(super) fn is_web_address(text: &str) -> bool {
     })
 }
 
+/// More than all public authorities together.
+const MAX_PEM_OCTETS: u64 = 4 << 20;
+
 /// Certificates are read again when they are used; a file that could never serve is told at once.
 pub(super) fn check_certificates(report: &mut Report<'_>, line: usize, key: &str, path: &Path) {
     use rustls::pki_types::{CertificateDer, pem::PemObject};
@@ -190,12 +195,22 @@ pub(super) fn check_certificates(report: &mut Report<'_>, line: usize, key: &str
         let (added, ignored) = store.add_parsable_certificates(certificates.unwrap_or_default());
         added > 0 && ignored == 0
     };
-    let found = match std::fs::read(path) {
+    let found = match read_pem(path) {
         Ok(pem) if holds_certificates(&pem) => return,
         Ok(_) => format!("no certificate, or a broken one, in {}", path.display()),
         Err(error) => format!("{}, which cannot be read: {error}", path.display()),
     };
     report.add(line, key, found, "a PEM file of certificates");
+}
+
+/// Reads a file that may hold certificates. A pipe or a device could go on for ever.
+fn read_pem(path: &Path) -> io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    let mut pem = Vec::new();
+    File::open(path)?.take(MAX_PEM_OCTETS).read_to_end(&mut pem)?;
+    Ok(pem)
 }
 
 /// The name of a host in the DNS, or an IP address.

@@ -5,17 +5,18 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use super::request::{AccountStanding, Answer, CapStanding, PaceStanding, Request};
+use super::request::{AccountStanding, Answer, CapStanding, PaceStanding, Request, ShareStanding};
 use super::test_mail;
 use crate::config::{AccountConfig, Config, Destination, SmtpEndpoint};
 use crate::ids::{AccountName, MessageId};
 use crate::intake::Intake;
 use crate::observe::Observer;
 use crate::observe::fate::Touched;
+use crate::provider::{Cap, Caps};
 use crate::queue::record::{Fate, Operated, Operation, Shown, WaitsFor};
 use crate::queue::{Queue, QueueStore, StoreError, Urgency, tend_clocks};
-use crate::route::Priority;
-use crate::schedule::cap::{Allowance, Ledger, limit};
+use crate::route::{Client, Priority};
+use crate::schedule::cap::{Allowance, Ledger, limit, part};
 use crate::schedule::lane::Change;
 use crate::schedule::trial::Trial;
 use crate::smtp::Address;
@@ -227,7 +228,7 @@ impl Desk {
         let config = Arc::clone(&self.config.borrow());
         let settings = Arc::clone(&config);
         let standings = self.queue.write(Urgency::Work, move |store, now| {
-            config.accounts.iter().map(|account| standing(store, account, now)).collect::<Result<Vec<_>, _>>()
+            config.accounts.iter().map(|account| standing(store, &config, account, now)).collect::<Result<Vec<_>, _>>()
         });
         let mut standings = standings.await?;
         for (standing, account) in standings.iter_mut().zip(&settings.accounts) {
@@ -269,6 +270,7 @@ fn waits_for(store: &mut dyn QueueStore, config: &Config, now: Timestamp) -> Res
 
 fn standing(
     store: &mut dyn QueueStore,
+    config: &Config,
     account: &AccountConfig,
     now: Timestamp,
 ) -> Result<AccountStanding, StoreError> {
@@ -292,12 +294,9 @@ fn standing(
         let left = u64::from(limit(cap, Priority::Normal)).saturating_sub(used);
         CapStanding { counted: cap.counted.as_str().into(), cap: cap.to_string(), used, left }
     });
-    let seconds_until = |at: Timestamp| at.since(now).as_secs_f64();
-    let next_slot_in = match (lane.stop(), ledger.allowance(&paced, Priority::Normal, now)) {
-        (Some(stop), _) => stop.probe_at.map(seconds_until),
-        (None, Allowance::Now(_)) => Some(0.0),
-        (None, Allowance::NotBefore(at)) => Some(seconds_until(at)),
-        (None, Allowance::AfterSettlement) => None,
+    let next_slot_in = match lane.stop() {
+        Some(stop) => stop.probe_at.map(|at| at.since(now).as_secs_f64()),
+        None => seconds_until(ledger.allowance(&paced, Priority::Normal, now), now),
     };
     let stop = lane.stop();
     Ok(AccountStanding {
@@ -314,8 +313,32 @@ fn standing(
         connections: account.caps.connections,
         caps: caps.collect(),
         pace,
+        shares: shares(ledger, config, &account.caps, &paced, now),
         next_slot_in,
     })
+}
+
+/// How the clients with a share stand with these caps, of which there may be less just now.
+fn shares(ledger: &Ledger, config: &Config, caps: &Caps, paced: &Caps, now: Timestamp) -> Vec<ShareStanding> {
+    let of = |client: &Client, percent| {
+        let caps = caps.windows.iter().map(|cap| {
+            let cap = Cap { count: part(cap, percent), ..*cap };
+            let used = ledger.used_by(&client.name, &cap, now);
+            let left = u64::from(cap.count).saturating_sub(used);
+            CapStanding { counted: cap.counted.as_str().into(), cap: cap.to_string(), used, left }
+        });
+        let next_slot_in = seconds_until(ledger.part(paced, &client.name, percent, now), now);
+        ShareStanding { client: client.name.clone(), percent, caps: caps.collect(), next_slot_in }
+    };
+    config.clients.iter().filter_map(|client| Some(of(client, client.share?))).collect()
+}
+
+fn seconds_until(allowance: Allowance, now: Timestamp) -> Option<f64> {
+    match allowance {
+        Allowance::Now(_) => Some(0.0),
+        Allowance::NotBefore(at) => Some(at.since(now).as_secs_f64()),
+        Allowance::AfterSettlement => None,
+    }
 }
 
 const SLICE: u32 = 1000;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AccountName, MessageId};
+use crate::ids::{AccountName, ClientName, MessageId};
 use crate::observe::metrics::Counts;
 use crate::queue::record::{ListRequest, Listed, Operated, Operation, Shown, Stats};
 use crate::schedule::trial::Trial;
@@ -133,6 +133,9 @@ pub struct AccountStanding {
     /// What is left of its pace, where the provider wanted less a moment ago.
     #[serde(default)]
     pub pace: Option<PaceStanding>,
+    /// What clients with a share have used of it.
+    #[serde(default)]
+    pub shares: Vec<ShareStanding>,
     /// Seconds until the next message of normal priority may go, or a probe where the account is not open; zero: now; none:
     /// when one under way has ended, or an operator opens the account.
     pub next_slot_in: Option<f64>,
@@ -147,6 +150,19 @@ pub struct PaceStanding {
     pub connections: u32,
     /// Seconds until all of it is back.
     pub full_in: u64,
+}
+
+/// How a client stands with its part of an account's caps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShareStanding {
+    /// Whose.
+    pub client: ClientName,
+    /// Of each cap at most, in percent.
+    pub percent: u32,
+    /// Its part of each cap.
+    pub caps: Vec<CapStanding>,
+    /// Seconds until its part has room; zero: now; none: when one under way has ended.
+    pub next_slot_in: Option<f64>,
 }
 
 /// How much of a cap is used.

@@ -14,12 +14,12 @@ use super::trial::Trials;
 use super::upstream::Timeouts;
 use super::worker::Worker;
 use crate::config::Config;
-use crate::ids::AccountName;
+use crate::ids::{AccountName, ClientName};
 use crate::observe::Observer;
 use crate::queue::record::Claim;
 use crate::queue::{Queue, StoreError, Urgency};
 use crate::schedule::fairness::Fairness;
-use crate::schedule::plan::Plan;
+use crate::schedule::plan::{Capped, Plan, Wanted};
 use crate::tokens::Logins;
 
 /// What the dispatcher and its workers share.
@@ -45,7 +45,8 @@ pub struct Dispatcher {
     current: Arc<Config>,
     generation: u64,
     fairness: Fairness,
-    capped: HashSet<AccountName>,
+    /// The accounts whose caps keep mail waiting, and the clients whose parts of them do.
+    capped: HashSet<(AccountName, Option<ClientName>)>,
     /// Whether the last round found the disk full.
     full: bool,
     workers: JoinSet<()>,
@@ -180,18 +181,24 @@ impl Dispatcher {
         }
     }
 
-    /// Says once of each account that its caps keep mail waiting.
+    /// Says once of each account that its caps, or a client's part of them, keep mail waiting.
     fn note_caps(&mut self, plan: &Plan) {
         let now = self.shared.queue.now();
-        for (account, free_at) in &plan.capped {
-            if self.capped.insert(account.clone()) {
-                self.shared.observer.cap_reached(account, free_at.map(|at| at.since(now)));
+        for Capped { account, client, free_at } in &plan.capped {
+            if self.capped.insert((account.clone(), client.clone())) {
+                let free_in = free_at.map(|at| at.since(now));
+                match client {
+                    None => self.shared.observer.cap_reached(account, free_in),
+                    Some(client) => self.shared.observer.share_reached(account, client, free_in),
+                }
             }
         }
-        // An account that could claim and is not capped any more has gone on.
-        let claimed: HashSet<&AccountName> = plan.claims.iter().map(|wanted| &wanted.account).collect();
-        self.capped
-            .retain(|account| plan.capped.iter().any(|(capped, _)| capped == account) || !claimed.contains(account));
+        // What could claim and is not capped any more has gone on.
+        self.capped.retain(|(account, client)| {
+            let capped = |one: &Capped| one.account == *account && one.client == *client;
+            let claimed = |one: &Wanted| one.account == *account && client.as_ref().is_none_or(|it| one.client == *it);
+            plan.capped.iter().any(capped) || !plan.claims.iter().any(claimed)
+        });
     }
 }
 

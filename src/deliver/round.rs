@@ -52,7 +52,9 @@ pub fn round(
     let accounts: Vec<AccountState<'_>> = accounts.collect();
     let names = routes_of(&view.flows);
     let routes = names.iter().map(|name| RouteState { name, accounts: on_route(name, &accounts) }).collect();
-    let plan = plan(&State { routes, flows: &view.flows, next_due: view.next_due, fairness }, now);
+    let shares = config.clients.iter().filter_map(|client| Some((client.name.clone(), client.share?))).collect();
+    let state = State { routes, flows: &view.flows, shares: &shares, next_due: view.next_due, fairness };
+    let plan = plan(&state, now);
     let mut claims = Vec::with_capacity(plan.claims.len());
     for wanted in &plan.claims {
         let known = config.accounts.iter().zip(&mut lanes).find(|(account, _)| account.name == wanted.account);
@@ -61,6 +63,7 @@ pub fn round(
             account: &account.name,
             login: &account.login_key(),
             caps: &account.caps,
+            share: shares.get(&wanted.client).copied(),
             route: &wanted.route,
             client: &wanted.client,
             priority: wanted.priority,

@@ -77,6 +77,7 @@ mod tests {
             connections: 3,
             pace: None,
             caps: vec![],
+            shares: vec![],
             next_slot_in: None,
         }
     }

@@ -14,7 +14,7 @@ use crate::alarm::Kind;
 use crate::alarm::happening::What;
 use crate::ids::ClientName;
 use crate::route::{Client, Origin};
-use crate::session::Quirk;
+use crate::session::{LoneDot, Quirk};
 use crate::smtp::{Address, Reply, ReversePath};
 use crate::time::{since_boot, spoken};
 
@@ -80,11 +80,20 @@ impl Observer {
     }
 
     /// A client ended its content in a way that could smuggle mail, got no reply, and left.
-    pub fn unterminated(&self, client: &ClientName, origin: Origin, from: &ReversePath) {
+    pub fn unterminated(&self, client: &ClientName, origin: Origin, from: &ReversePath, dot: LoneDot) {
         count(&self.counters.unterminated);
+        let (stood, advice) = match dot {
+            LoneDot::BetweenLfs => (
+                "between bare LFs",
+                format!("if this is a device of yours, `lf_end = true` in a [[client]] for {origin} takes it"),
+            ),
+            LoneDot::BesideCrLf => (
+                "with CRLF on one side and a bare LF on the other",
+                "its software has to send CRLF before and behind the dot".to_owned(),
+            ),
+        };
         let sentence = format!(
-            "client {client} ended a message with a dot behind a bare LF, which ends none, and left: the message is lost; if \
-             this is a device of yours, `lf_end = true` in a [[client]] for {origin} takes it"
+            "client {client} ended a message with a dot {stood}, which ends none, and left: the message is lost; {advice}"
         );
         self.perhaps_lost(client, sentence.clone());
         let Line::Written { before, last } = self.line(client) else { return };
@@ -194,7 +203,7 @@ mod tests {
             Refused { client: &client, origin, step: "mail", reply: &reply, user: None, from: None, recipient: None };
         (0..300).for_each(|_| observer.refused(&refused));
         observer.refused_quietly(&refused);
-        observer.unterminated(&client, origin, &ReversePath::Null);
+        observer.unterminated(&client, origin, &ReversePath::Null, LoneDot::BetweenLfs);
         let counts = observer.counts();
         assert_eq!((counts.refused, counts.unterminated), (302, 1));
         let told: Vec<What> = observer.take_events().into_iter().map(|event| event.what).collect();

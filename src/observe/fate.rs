@@ -289,10 +289,18 @@ impl Observer {
 
     /// Caps keep mail waiting.
     pub fn cap_reached(&self, account: &AccountName, free_in: Option<Duration>) {
-        let seconds = free_in.map(|wait| wait.as_secs_f64());
-        let until = free_in
-            .map_or_else(|| "once a transaction under way has ended".into(), |wait| format!("in {}", spoken(wait)));
+        let (seconds, until) = (free_in.map(|wait| wait.as_secs_f64()), when(free_in));
         info!(event = "cap_reached", account = %account, seconds, "account {account} has sent what its caps allow; it goes on {until}");
+    }
+
+    /// A client's part of the caps keeps its mail waiting, though they have room.
+    pub fn share_reached(&self, account: &AccountName, client: &ClientName, free_in: Option<Duration>) {
+        let (seconds, until) = (free_in.map(|wait| wait.as_secs_f64()), when(free_in));
+        info!(
+            event = "share_reached",
+            account = %account, client = %client, seconds,
+            "client {client} has had its share of what the caps of account {account} allow; its mail goes on {until}",
+        );
     }
 
     /// An account is opened in another way than before, since that one failed with `reply`.
@@ -390,6 +398,11 @@ pub(super) fn count(counter: &AtomicU64) {
 fn status(reply: &str) -> Option<String> {
     let (_, text) = reply.split_once(' ')?;
     EnhancedStatus::split(text).map(|(status, _)| status.to_string())
+}
+
+/// When mail goes on that caps keep waiting.
+fn when(free_in: Option<Duration>) -> String {
+    free_in.map_or_else(|| "once a transaction under way has ended".into(), |wait| format!("in {}", spoken(wait)))
 }
 
 /// The first few addresses and how many more.

@@ -31,8 +31,9 @@ use crate::time::Timestamp;
 /// 2. A message is stored whole, with all its recipients, or not at all. Chunks without a message are swept at opening.
 /// 3. A delivery is claimed by one claim at a time, whose fence no other claim of it shares. A settlement with another
 ///    fence writes nothing but the end of its charge.
-/// 4. A claim is made only where the caps leave room for it, and charges the ledger in the same transaction. Ledgers are
-///    kept by login, not by account. A charge is open until it is settled; what a crash left open ends at the next opening.
+/// 4. A claim is made only where the caps, and the client's part of them, leave room for it, and charges the ledger in the
+///    same transaction. Ledgers are kept by login, not by account. A charge is open until it is settled; what a crash left
+///    open ends at the next opening.
 /// 5. Every recipient has one fate. Its delivery waits while one of its recipients does.
 /// 6. The content of a message is kept until each recipient is delivered or deleted; its history for 30 days more.
 /// 7. The time passed to a method is taken as it is. Ages leave out the time in which a route was stopped, and the time
@@ -103,7 +104,8 @@ pub trait QueueStore: Send {
     /// What was sent with a login; none where nothing was.
     fn ledger(&self, login: &LoginKey) -> Option<&Ledger>;
 
-    /// Claims the oldest delivery of a flow; none where there is none or the caps leave no room.
+    /// Claims the oldest delivery of a flow; none where there is none, or the caps or the client's part of them leave no
+    /// room.
     ///
     /// # Errors
     /// As for the transaction.

@@ -49,6 +49,8 @@ pub struct ClaimRequest<'a> {
     pub login: &'a LoginKey,
     /// Under which caps; looked at once more.
     pub caps: &'a Caps,
+    /// The client's part of each cap at most, in percent; looked at once more too.
+    pub share: Option<u32>,
     /// Of which route.
     pub route: &'a RouteName,
     /// Of whose mail.

@@ -1,6 +1,7 @@
 //! Who is let in: by TCP only listed networks, so many connections in all, and so many of one client address. As many more
-//! of an address may wait; what is beyond is told so at once, lest one client take the places of all. Whoever may open a
-//! Unix socket is let in: its permissions have seen to that.
+//! of an address may wait; what is beyond is told so at once, lest one client take the places of all. Of all addresses some
+//! may wait as well, and are told so where they wait in vain. Whoever may open a Unix socket is let in: its permissions
+//! have seen to that.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,8 +24,13 @@ use crate::session;
 use crate::smtp::Reply;
 use crate::time::{Clock, Timestamp};
 
-/// How long a client with too many connections waits for one of them to end. A refusal would lose its mail.
+/// How long a client with too many connections waits for one of them to end, or any client where there are too many in all.
+/// A refusal would lose its mail.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Connections beyond a listener's limit that are taken to wait, and so to be told in the end why they are not served. The
+/// others wait in the system's backlog.
+const WAITING: usize = 64;
 
 /// Log lines about one address that is not let in, in a minute.
 const REJECTED_LINES: NonZeroU32 = NonZeroU32::new(2).unwrap();
@@ -45,7 +51,9 @@ pub(super) struct Admission {
 
 #[derive(Debug, Default)]
 struct Tally {
+    /// Connections that were taken, served or not.
     total: usize,
+    served: usize,
     by_origin: HashMap<Origin, Count>,
 }
 
@@ -69,7 +77,7 @@ pub(super) struct Place {
 }
 
 /// What a place is for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Served,
     Waiting,
@@ -90,11 +98,11 @@ impl Admission {
         Arc::new(Self { tally: watch::Sender::new(Tally::default()), farewells: Semaphore::new(FAREWELLS), rejected })
     }
 
-    /// Returns when the listener may take another connection. Beyond its limit it does not: the backlog waits.
+    /// Returns when the listener may take another connection: to serve it, or to let it wait. Beyond that the backlog waits.
     pub(super) async fn room(&self, settings: &mut watch::Receiver<Arc<Settings>>) {
         let mut tally = self.tally.subscribe();
         loop {
-            let most = settings.borrow_and_update().listener.max_connections;
+            let most = settings.borrow_and_update().listener.max_connections.saturating_add(WAITING);
             if tally.borrow_and_update().total < most {
                 return;
             }
@@ -122,9 +130,18 @@ impl Admission {
         {
             return Err(self.reject(origin, session::not_admitted(address)));
         }
+        let place = tokio::time::timeout(PATIENCE, self.place(one_client(origin), listener)).await.ok().flatten();
+        place.ok_or_else(|| self.reject(origin, self.is_full_for(origin, listener)))
+    }
+
+    /// Which of the two limits keeps `origin` out.
+    fn is_full_for(&self, origin: Origin, listener: &ListenerConfig) -> Reply {
         let most = listener.max_connections_per_client;
-        let place = tokio::time::timeout(PATIENCE, self.place(one_client(origin), most)).await.ok().flatten();
-        place.ok_or_else(|| self.reject(origin, session::too_many_connections(origin, most)))
+        let tally = self.tally.borrow();
+        match tally.by_origin.get(&one_client(origin)) {
+            Some(count) if count.served >= most => session::too_many_connections(origin, most),
+            _ => session::no_room(listener.max_connections),
+        }
     }
 
     /// The right to listen to a connection that is not let in, where not too many have it.
@@ -133,15 +150,15 @@ impl Admission {
     }
 
     /// A place to be served, at once or in time; none where too many wait.
-    async fn place(self: &Arc<Self>, origin: Origin, most: usize) -> Option<Place> {
+    async fn place(self: &Arc<Self>, origin: Origin, listener: &ListenerConfig) -> Option<Place> {
         let mut freed = self.tally.subscribe();
-        if let Some(place) = self.take(origin, most, Kind::Served) {
+        if let Some(place) = self.take(origin, listener, Kind::Served) {
             return Some(place);
         }
-        let _waiting = self.take(origin, most, Kind::Waiting)?;
+        let _waiting = self.take(origin, listener, Kind::Waiting)?;
         loop {
             freed.mark_unchanged();
-            if let Some(place) = self.take(origin, most, Kind::Served) {
+            if let Some(place) = self.take(origin, listener, Kind::Served) {
                 return Some(place);
             }
             // Cannot fail: `self` holds the sender.
@@ -149,11 +166,13 @@ impl Admission {
         }
     }
 
-    fn take(self: &Arc<Self>, origin: Origin, most: usize, kind: Kind) -> Option<Place> {
+    fn take(self: &Arc<Self>, origin: Origin, listener: &ListenerConfig, kind: Kind) -> Option<Place> {
         let taken = self.tally.send_if_modified(|tally| {
+            let has_room = kind == Kind::Waiting || tally.served < listener.max_connections;
             let count = tally.by_origin.entry(origin).or_default().of(kind);
-            let free = *count < most;
+            let free = has_room && *count < listener.max_connections_per_client;
             *count += usize::from(free);
+            tally.served += usize::from(free && kind == Kind::Served);
             free
         });
         taken.then(|| Place { admission: self.clone(), origin, kind })
@@ -179,6 +198,7 @@ impl Drop for Seat {
 impl Drop for Place {
     fn drop(&mut self) {
         self.admission.tally.send_modify(|tally| {
+            tally.served -= usize::from(self.kind == Kind::Served);
             if let Some(count) = tally.by_origin.get_mut(&self.origin) {
                 *count.of(self.kind) -= 1;
                 if count.served + count.waiting == 0 {

@@ -304,7 +304,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                 observer.refused(&refusal(&self.peer, refused, user));
             }
             Event::Quirk(quirk) => observer.quirk(client, *origin, *quirk),
-            Event::Unterminated { from } => observer.unterminated(&client.name, *origin, from),
+            Event::Unterminated { from, dot } => observer.unterminated(&client.name, *origin, from, *dot),
             Event::Probe => observer.probe(&client.name, *origin),
         }
     }

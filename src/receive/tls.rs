@@ -109,7 +109,9 @@ fn failed(error: &io::Error, mode: ServerTlsMode) -> HandshakeFailed {
         Some(rustls::Error::PeerIncompatible(
             PeerIncompatible::Tls12NotOffered
             | PeerIncompatible::Tls12NotOfferedOrEnabled
-            | PeerIncompatible::SupportedVersionsExtensionRequired,
+            | PeerIncompatible::SupportedVersionsExtensionRequired
+            // It came with TLS 1.2 (RFC 5246 §7.4.1.4.1), and is missed before the version is looked at.
+            | PeerIncompatible::SignatureAlgorithmsExtensionRequired,
         )) => of("the client offers old versions of TLS only, and here are 1.2 and 1.3"),
         Some(rustls::Error::PeerIncompatible(
             PeerIncompatible::NoCipherSuitesInCommon | PeerIncompatible::NoKxGroupsInCommon,
@@ -125,7 +127,9 @@ fn failed(error: &io::Error, mode: ServerTlsMode) -> HandshakeFailed {
         )) => HandshakeFailed {
             why: format!("the client does not trust the certificate of this [[listener]] ({alert:?})"),
             advice: match mode {
-                ServerTlsMode::StartTls => advice(mode),
+                ServerTlsMode::StartTls => {
+                    "show it one that it trusts, switch encryption off in the device, or set hide = \"STARTTLS\" for its [[client]]"
+                }
                 ServerTlsMode::Implicit => {
                     "show it one that it trusts, or let it use a [[listener]] without [listener.tls]"
                 }

@@ -1,50 +1,39 @@
 //! Caps as exact sliding windows over a ledger of what was sent when.
 //!
 //! The provider counts by its own clock, at some moment between our claim and its final reply. So a charge occupies a
-//! window from the claim until one window after the final reply; within the cap mail goes at once, unspaced.
+//! window from the claim until one window after the final reply; within the cap mail goes at once, unspaced. A client's
+//! part of the caps is kept in the same way, over its own charges.
 
-use std::collections::{BTreeMap, VecDeque};
+mod tally;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::provider::{Cap, Caps, Counted};
+use crate::ids::ClientName;
+use crate::provider::{Cap, Caps};
 use crate::route::Priority;
 use crate::time::Timestamp;
+use tally::Tally;
 
-/// What was sent when with one login at one host. The store keeps it on disk; this is its image in memory, which
-/// answers in the logarithm of its length.
+/// What was sent when with one login at one host, in all and by client. The store keeps it on disk; this is its image in
+/// memory, which answers in the logarithm of its length.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
-    /// Charges whose transaction has not ended, with their recipients.
-    open: BTreeMap<i64, u32>,
-    /// Ended charges, oldest first, each with the sums of all charges up to and with it.
-    ended: VecDeque<Ended>,
-    /// The sums of all charges that have been forgotten.
-    forgotten: Sums,
+    /// Charges whose transaction has not ended, by their numbers.
+    open: BTreeMap<i64, Open>,
+    all: Tally,
+    /// Those of each client. Older versions did not write down whose a charge is: these are in `all` alone.
+    clients: BTreeMap<ClientName, Tally>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Ended {
-    at: Timestamp,
-    through: Sums,
+#[derive(Clone, Debug)]
+struct Open {
+    client: Option<ClientName>,
+    recipients: u32,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Sums {
-    messages: u64,
-    recipients: u64,
-}
-
-impl Sums {
-    fn of(self, counted: Counted) -> u64 {
-        match counted {
-            Counted::Messages => self.messages,
-            Counted::Recipients => self.recipients,
-        }
-    }
-}
-
-/// How much may go now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How much may go now, or goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Room {
     /// Transactions.
     pub messages: u32,
@@ -53,15 +42,33 @@ pub struct Room {
 }
 
 impl Room {
+    /// Where there is no cap.
+    pub(super) const UNLIMITED: Self = Self { messages: u32::MAX, recipients: u32::MAX };
+
     /// Whether a transaction with one recipient fits.
     pub fn fits_one(self) -> bool {
         self.messages > 0 && self.recipients > 0
     }
 
-    /// What is left after a transaction with so many recipients.
+    /// What both leave.
     #[must_use]
-    pub fn less(self, recipients: u32) -> Self {
-        Self { messages: self.messages.saturating_sub(1), recipients: self.recipients.saturating_sub(recipients) }
+    pub fn and(self, other: Self) -> Self {
+        Self { messages: self.messages.min(other.messages), recipients: self.recipients.min(other.recipients) }
+    }
+
+    /// With a transaction to so many recipients more.
+    #[must_use]
+    pub fn more(self, recipients: u32) -> Self {
+        Self { messages: self.messages.saturating_add(1), recipients: self.recipients.saturating_add(recipients) }
+    }
+
+    /// What is left where so much is taken.
+    #[must_use]
+    pub fn less(self, taken: Self) -> Self {
+        Self {
+            messages: self.messages.saturating_sub(taken.messages),
+            recipients: self.recipients.saturating_sub(taken.recipients),
+        }
     }
 }
 
@@ -76,40 +83,75 @@ pub enum Allowance {
     AfterSettlement,
 }
 
+impl Allowance {
+    /// What both leave.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Now(one), Self::Now(two)) => Self::Now(one.and(two)),
+            (Self::AfterSettlement, _) | (_, Self::AfterSettlement) => Self::AfterSettlement,
+            (Self::NotBefore(one), Self::NotBefore(two)) => Self::NotBefore(one.max(two)),
+            (Self::NotBefore(at), Self::Now(_)) | (Self::Now(_), Self::NotBefore(at)) => Self::NotBefore(at),
+        }
+    }
+
+    /// What is left where transactions that are about to begin take so much.
+    #[must_use]
+    pub fn less(self, taken: Room) -> Self {
+        match self {
+            Self::Now(room) if room.less(taken).fits_one() => Self::Now(room.less(taken)),
+            Self::Now(_) => Self::AfterSettlement,
+            Self::NotBefore(_) | Self::AfterSettlement => self,
+        }
+    }
+
+    /// The room there is now.
+    pub fn room(self) -> Option<Room> {
+        match self {
+            Self::Now(room) => Some(room),
+            Self::NotBefore(_) | Self::AfterSettlement => None,
+        }
+    }
+}
+
 impl Ledger {
-    /// Notes a transaction that begins.
-    pub fn open(&mut self, charge: i64, recipients: u32) {
-        self.open.insert(charge, recipients);
+    /// Notes a transaction that begins; with whose mail, where that is known.
+    pub fn open(&mut self, charge: i64, client: Option<&ClientName>, recipients: u32) {
+        self.tallies(client, |tally| tally.open(recipients));
+        self.open.insert(charge, Open { client: client.cloned(), recipients });
     }
 
     /// Notes that the transaction has ended at `now`. Returns the time it is booked at, which is never before that of
     /// the charge ended last.
     pub fn end(&mut self, charge: i64, now: Timestamp) -> Timestamp {
-        let at = self.ended.back().map_or(now, |last| now.max(last.at));
-        if let Some(recipients) = self.open.remove(&charge) {
-            self.book(at, recipients);
+        let at = self.all.last().map_or(now, |last| now.max(last));
+        if let Some(Open { client, recipients }) = self.close(charge) {
+            self.book(at, client.as_ref(), recipients);
         }
         at
     }
 
     /// Forgets a charge whose transaction never began.
     pub fn refund(&mut self, charge: i64) {
-        self.open.remove(&charge);
+        if let Some(client) = self.close(charge).and_then(|open| open.client)
+            && self.clients.get(&client).is_some_and(Tally::is_empty)
+        {
+            self.clients.remove(&client);
+        }
     }
 
     /// Enters a charge that ended at `at`, as a store does when it is opened; in the order of their times.
-    pub fn book(&mut self, at: Timestamp, recipients: u32) {
-        let before = self.ended.back().map_or(self.forgotten, |last| last.through);
-        let through = Sums { messages: before.messages + 1, recipients: before.recipients + u64::from(recipients) };
-        self.ended.push_back(Ended { at, through });
+    pub fn book(&mut self, at: Timestamp, client: Option<&ClientName>, recipients: u32) {
+        self.tallies(client, |tally| tally.book(at, recipients));
     }
 
     /// Forgets what ended before `horizon`.
     pub fn forget(&mut self, horizon: Timestamp) {
-        while let Some(first) = self.ended.front().filter(|first| first.at < horizon) {
-            self.forgotten = first.through;
-            self.ended.pop_front();
-        }
+        self.all.forget(horizon);
+        self.clients.retain(|_, tally| {
+            tally.forget(horizon);
+            !tally.is_empty()
+        });
     }
 
     /// Transactions under way.
@@ -117,54 +159,43 @@ impl Ledger {
         u32::try_from(self.open.len()).unwrap_or(u32::MAX)
     }
 
-    /// What may go now at this priority. All caps must have room; of caps with a window of an hour or more the last
-    /// tenth is for [`Priority::High`] alone. Concurrency is not looked at here.
+    /// What may go now at this priority, whoever's it is. All caps must have room; of caps with a window of an hour or
+    /// more the last tenth is for [`Priority::High`] alone. Concurrency is not looked at here.
     pub fn allowance(&self, caps: &Caps, priority: Priority, now: Timestamp) -> Allowance {
-        let mut room = Room { messages: u32::MAX, recipients: u32::MAX };
-        let mut not_before = Some(now);
-        for cap in &caps.windows {
-            let limit = limit(cap, priority);
-            let used = self.used(cap, now);
-            let left = u32::try_from(u64::from(limit).saturating_sub(used)).unwrap_or(u32::MAX);
-            match cap.counted {
-                Counted::Messages => room.messages = room.messages.min(left),
-                Counted::Recipients => room.recipients = room.recipients.min(left),
-            }
-            if left == 0 {
-                let free_at = self.free_at(cap, used + 1 - u64::from(limit), now);
-                not_before = not_before.zip(free_at).map(|(a, b)| a.max(b));
-            }
-        }
-        match not_before {
-            _ if room.fits_one() => Allowance::Now(room),
-            Some(at) => Allowance::NotBefore(at),
-            None => Allowance::AfterSettlement,
+        self.all.allowance(caps, |cap| limit(cap, priority), now)
+    }
+
+    /// What may go now of a client's part of the caps, which is so many percent of each; not whether the caps themselves
+    /// have room.
+    pub fn part(&self, caps: &Caps, client: &ClientName, percent: u32, now: Timestamp) -> Allowance {
+        let limit = |cap: &Cap| part(cap, percent);
+        match self.clients.get(client) {
+            Some(tally) => tally.allowance(caps, limit, now),
+            None => Tally::default().allowance(caps, limit, now),
         }
     }
 
     /// How much of the cap is occupied now.
     pub fn used(&self, cap: &Cap, now: Timestamp) -> u64 {
-        let open = match cap.counted {
-            Counted::Messages => self.open.len() as u64,
-            Counted::Recipients => self.open.values().map(|recipients| u64::from(*recipients)).sum(),
-        };
-        let last = self.ended.back().map_or(self.forgotten, |last| last.through);
-        open + last.of(cap.counted) - self.through_before_window(cap, now)
+        self.all.used(cap, now)
     }
 
-    /// The earliest time at which `wanted` of what occupies the cap has left its window; none where that is still open.
-    fn free_at(&self, cap: &Cap, wanted: u64, now: Timestamp) -> Option<Timestamp> {
-        let goal = self.through_before_window(cap, now) + wanted;
-        let index = self.ended.partition_point(|entry| entry.through.of(cap.counted) < goal);
-        self.ended.get(index).map(|entry| entry.at.after(cap.window).after(TICK))
+    /// How much of the cap a client's mail occupies now.
+    pub fn used_by(&self, client: &ClientName, cap: &Cap, now: Timestamp) -> u64 {
+        self.clients.get(client).map_or(0, |tally| tally.used(cap, now))
     }
 
-    /// The sum up to the last charge that has left the window. A charge that ended exactly one window ago is still in.
-    fn through_before_window(&self, cap: &Cap, now: Timestamp) -> u64 {
-        let gone = self.ended.partition_point(|entry| entry.at.after(cap.window) < now);
-        match gone.checked_sub(1) {
-            Some(index) => self.ended[index].through.of(cap.counted),
-            None => self.forgotten.of(cap.counted),
+    fn close(&mut self, charge: i64) -> Option<Open> {
+        let open = self.open.remove(&charge)?;
+        self.tallies(open.client.as_ref(), |tally| tally.close(open.recipients));
+        Some(open)
+    }
+
+    /// What is done to the tally of the login is done to that of the client.
+    fn tallies(&mut self, client: Option<&ClientName>, change: impl Fn(&mut Tally)) {
+        change(&mut self.all);
+        if let Some(client) = client {
+            change(self.clients.entry(client.clone()).or_default());
         }
     }
 }
@@ -178,6 +209,12 @@ pub fn limit(cap: &Cap, priority: Priority) -> u32 {
     }
 }
 
+/// What a client with a share of so many percent may use of a cap: that part, rounded down, and one at least.
+pub fn part(cap: &Cap, percent: u32) -> u32 {
+    let part = u64::from(cap.count) * u64::from(percent) / 100;
+    u32::try_from(part).unwrap_or(u32::MAX).max(1)
+}
+
 /// The longest window of any cap; what is older need not be remembered. At least a day and an hour.
 pub fn horizon<'a>(caps: impl Iterator<Item = &'a Cap>) -> Duration {
     caps.map(|cap| cap.window).fold(Duration::from_secs(25 * 3600), Duration::max)
@@ -185,12 +222,12 @@ pub fn horizon<'a>(caps: impl Iterator<Item = &'a Cap>) -> Duration {
 
 /// From this length on the last tenth of a cap is kept for high priority.
 pub const LONG_WINDOW: Duration = Duration::from_secs(3600);
-/// The step of [`Timestamp`].
-const TICK: Duration = Duration::from_micros(1);
 
 #[cfg(test)]
 mod tests {
+    use super::tally::TICK;
     use super::*;
+    use crate::provider::Counted;
 
     fn caps(windows: &[(Counted, u32, u64)]) -> Caps {
         let windows = windows
@@ -208,7 +245,7 @@ mod tests {
     fn a_charge_counts_from_its_claim_until_a_window_after_its_end() {
         let caps = caps(&[(Counted::Messages, 1, 60)]);
         let mut ledger = Ledger::default();
-        ledger.open(1, 1);
+        ledger.open(1, None, 1);
         assert_eq!(ledger.allowance(&caps, Priority::High, at(500)), Allowance::AfterSettlement);
         ledger.end(1, at(500));
         assert_eq!(ledger.allowance(&caps, Priority::High, at(560)), Allowance::NotBefore(at(560).after(TICK)));
@@ -219,12 +256,12 @@ mod tests {
     fn all_caps_must_have_room() {
         let caps = caps(&[(Counted::Messages, 10, 60), (Counted::Recipients, 5, 600)]);
         let mut ledger = Ledger::default();
-        ledger.book(at(0), 4);
+        ledger.book(at(0), None, 4);
         assert_eq!(
             ledger.allowance(&caps, Priority::Normal, at(1)),
             Allowance::Now(Room { messages: 9, recipients: 1 })
         );
-        ledger.book(at(1), 1);
+        ledger.book(at(1), None, 1);
         assert_eq!(ledger.allowance(&caps, Priority::Normal, at(2)), Allowance::NotBefore(at(600).after(TICK)));
     }
 
@@ -232,7 +269,7 @@ mod tests {
     fn the_last_tenth_of_a_long_window_is_for_high_priority() {
         let caps = caps(&[(Counted::Recipients, 10, 86_400)]);
         let mut ledger = Ledger::default();
-        ledger.book(at(0), 9);
+        ledger.book(at(0), None, 9);
         assert!(matches!(ledger.allowance(&caps, Priority::Normal, at(1)), Allowance::NotBefore(_)));
         assert!(matches!(ledger.allowance(&caps, Priority::High, at(1)), Allowance::Now(Room { recipients: 1, .. })));
     }
@@ -241,10 +278,10 @@ mod tests {
     fn a_refund_leaves_no_trace_and_forgetting_keeps_the_sums() {
         let caps = caps(&[(Counted::Messages, 2, 60)]);
         let mut ledger = Ledger::default();
-        ledger.open(1, 7);
+        ledger.open(1, None, 7);
         ledger.refund(1);
-        ledger.book(at(0), 1);
-        ledger.book(at(100), 1);
+        ledger.book(at(0), None, 1);
+        ledger.book(at(100), None, 1);
         ledger.forget(at(50));
         assert_eq!(ledger.used(&caps.windows[0], at(110)), 1);
     }
@@ -252,8 +289,70 @@ mod tests {
     #[test]
     fn time_that_steps_back_does_not_disorder_the_ledger() {
         let mut ledger = Ledger::default();
-        ledger.book(at(100), 1);
-        ledger.open(1, 1);
+        ledger.book(at(100), None, 1);
+        ledger.open(1, None, 1);
         assert_eq!(ledger.end(1, at(50)), at(100));
+    }
+
+    #[test]
+    fn a_client_has_its_part_of_each_cap_and_one_at_least() {
+        let caps = caps(&[(Counted::Messages, 30, 60), (Counted::Recipients, 3, 600)]);
+        let [minute, ten_minutes] = &caps.windows[..] else { panic!("two caps") };
+        assert_eq!([1, 3, 25, 99, 100].map(|percent| part(minute, percent)), [1, 1, 7, 29, 30]);
+        assert_eq!([1, 25, 66, 67, 100].map(|percent| part(ten_minutes, percent)), [1, 1, 1, 2, 3]);
+        let most = Cap { counted: Counted::Messages, count: u32::MAX, window: Duration::from_secs(1) };
+        assert_eq!(part(&most, 100), u32::MAX);
+    }
+
+    #[test]
+    fn a_client_s_part_is_of_its_own_charges_from_their_claims_to_a_window_after_their_ends() {
+        let caps = caps(&[(Counted::Messages, 8, 60)]);
+        let (camera, form) = ("camera".into(), "form".into());
+        let mut ledger = Ledger::default();
+        ledger.book(at(0), None, 1);
+        ledger.book(at(0), Some(&form), 1);
+        let part = |ledger: &Ledger, now| ledger.part(&caps, &camera, 25, now);
+        let room = |messages| Allowance::Now(Room { messages, recipients: u32::MAX });
+        assert_eq!(part(&ledger, at(1)), room(2));
+        ledger.open(1, Some(&camera), 1);
+        ledger.open(2, Some(&camera), 1);
+        assert_eq!(part(&ledger, at(1)), Allowance::AfterSettlement);
+        assert_eq!(ledger.allowance(&caps, Priority::Normal, at(1)), room(4), "others are not hindered");
+        ledger.end(1, at(5));
+        ledger.refund(2);
+        assert_eq!(part(&ledger, at(5)), room(1));
+        ledger.book(at(7), Some(&camera), 1);
+        assert_eq!(part(&ledger, at(65)), Allowance::NotBefore(at(65).after(TICK)));
+        assert_eq!(part(&ledger, at(66)), room(1));
+        assert_eq!(ledger.used_by(&camera, &caps.windows[0], at(66)), 1);
+    }
+
+    #[test]
+    fn a_client_of_which_nothing_is_known_any_more_takes_no_room() {
+        let camera = "camera".into();
+        let mut ledger = Ledger::default();
+        ledger.open(1, Some(&camera), 1);
+        ledger.refund(1);
+        assert!(ledger.clients.is_empty());
+        ledger.open(1, Some(&camera), 1);
+        ledger.open(2, Some(&camera), 1);
+        ledger.end(1, at(10));
+        ledger.forget(at(20));
+        assert_eq!(ledger.clients.len(), 1, "one is under way");
+        ledger.end(2, at(20));
+        ledger.forget(at(21));
+        assert!(ledger.clients.is_empty());
+    }
+
+    #[test]
+    fn what_two_leave_is_the_least_of_both() {
+        let (one, two) = (Room { messages: 1, recipients: 9 }, Room { messages: 3, recipients: 4 });
+        let both = Room { messages: 1, recipients: 4 };
+        let (soon, late) = (Allowance::NotBefore(at(1)), Allowance::NotBefore(at(2)));
+        assert_eq!(Allowance::Now(one).and(Allowance::Now(two)), Allowance::Now(both));
+        assert_eq!(Allowance::Now(one).and(soon), soon);
+        assert_eq!(soon.and(late), late);
+        assert_eq!(late.and(Allowance::AfterSettlement), Allowance::AfterSettlement);
+        assert_eq!(Allowance::AfterSettlement.and(Allowance::Now(one)), Allowance::AfterSettlement);
     }
 }

@@ -6,12 +6,12 @@
 //! past the hosts before or behind it that think otherwise (CVE-2023-51764 to 51766). Those forms are data: their dot
 //! stays, alone on its line, and gets stuffed on the way out. A client that knows no other end may be allowed LF.LF
 //! ([`Ends::LfToo`]); of one that is not, and waits behind such a dot in vain, that is told
-//! ([`Content::is_unterminated`]).
+//! ([`Content::unterminated`]).
 
 mod marks;
 
 use self::marks::Marks;
-use super::contract::Refusal;
+use super::contract::{LoneDot, Refusal};
 use super::quirk::Quirk;
 use crate::message::header::HeaderBlock;
 
@@ -31,8 +31,8 @@ pub(super) struct Content {
     max_size: u64,
     ends: Ends,
     marks: Marks,
-    /// What came behind a lone dot that ended nothing, up to [`TAIL_OCTETS`].
-    tail: Option<Vec<u8>>,
+    /// A lone dot that ended nothing, and what came behind it, up to [`TAIL_OCTETS`].
+    tail: Option<(LoneDot, Vec<u8>)>,
 }
 
 /// Where content ends.
@@ -73,7 +73,7 @@ enum Step {
     /// Content goes on.
     On,
     /// A dot alone on its line, with a bare LF before or behind it: data.
-    LoneDot,
+    LoneDot(LoneDot),
     /// The content is at its end.
     End,
 }
@@ -185,11 +185,12 @@ impl Content {
         chunks
     }
 
-    /// Whether the client seems to have ended its content with a lone dot that ends nothing, and to wait for a reply, or to
-    /// have said QUIT.
-    pub(super) fn is_unterminated(&self) -> bool {
-        let tail = self.tail.as_ref().map(|tail| tail.trim_ascii());
-        tail.is_some_and(|tail| tail.is_empty() || tail.eq_ignore_ascii_case(b"QUIT"))
+    /// The lone dot that ends nothing with which the client seems to have ended its content, where it waits for a reply or
+    /// has said QUIT.
+    pub(super) fn unterminated(&self) -> Option<LoneDot> {
+        let (dot, tail) = self.tail.as_ref()?;
+        let tail = tail.trim_ascii();
+        (tail.is_empty() || tail.eq_ignore_ascii_case(b"QUIT")).then_some(*dot)
     }
 
     /// The content, whose end has been read and whose rest has been stored.
@@ -208,8 +209,8 @@ impl Content {
 
     fn note_tail(&mut self, step: Step, bytes: &[u8]) {
         match (&mut self.tail, step) {
-            (tail, Step::LoneDot) => *tail = Some(Vec::new()),
-            (Some(tail), _) if tail.len() + bytes.len() <= TAIL_OCTETS => tail.extend_from_slice(bytes),
+            (tail, Step::LoneDot(dot)) => *tail = Some((dot, Vec::new())),
+            (Some((_, tail)), _) if tail.len() + bytes.len() <= TAIL_OCTETS => tail.extend_from_slice(bytes),
             (tail, _) => *tail = None,
         }
     }
@@ -241,11 +242,12 @@ impl Content {
                 (b"\r\n", LineStart(Behind::Lf), Step::On)
             }
             // Alone on its line, it stays as it is: it may be a smuggled end.
-            (Dot(_), b'\n') => {
+            (Dot(behind), b'\n') => {
                 self.marks.bare_line_end();
-                (b".\r\n", LineStart(Behind::Lf), Step::LoneDot)
+                let dot = if behind == Behind::CrLf { LoneDot::BesideCrLf } else { LoneDot::BetweenLfs };
+                (b".\r\n", LineStart(Behind::Lf), Step::LoneDot(dot))
             }
-            (DotCr(Behind::Lf), b'\n') => (b".\r\n", LineStart(Behind::CrLf), Step::LoneDot),
+            (DotCr(Behind::Lf), b'\n') => (b".\r\n", LineStart(Behind::CrLf), Step::LoneDot(LoneDot::BesideCrLf)),
             (DotCr(_), b'\r') => (b".", Crs(2), Step::On),
             (Crs(0 | 1), _) => return self.run_behind_cr(b"\r\n", input),
             // One for each call: a long run of them must not come all at once.

@@ -217,13 +217,24 @@ pub enum Event {
     /// The client did this, and was let do it. Told once a session.
     Quirk(Quirk),
     /// The client ended its content with a lone dot behind or before a bare LF, waited for a reply and left: its message is
-    /// lost. `lf_end` would help.
+    /// lost.
     Unterminated {
         /// From whom the mail was.
         from: ReversePath,
+        /// Where the dot stood.
+        dot: LoneDot,
     },
     /// The session is over and was no attempt to send mail: nothing, HELO, EHLO, NOOP, RSET or QUIT was said.
     Probe,
+}
+
+/// Where a dot stands that is alone on its line and ends no content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoneDot {
+    /// Between bare LFs: `lf_end` would take it for the end.
+    BetweenLfs,
+    /// With CRLF on one side of it and a bare LF on the other: nothing would.
+    BesideCrLf,
 }
 
 /// A refusal as the client got it.

@@ -19,10 +19,10 @@ mod state;
 mod transaction;
 
 pub use contract::{
-    Action, Answer, AuthRule, Credentials, Event, Handover, Manners, Policy, Question, Refusal, Refused, STEP_LIMIT,
-    Step, Stop, TRANSACTION_LIMIT, Tls,
+    Action, Answer, AuthRule, Credentials, Event, Handover, LoneDot, Manners, Policy, Question, Refusal, Refused,
+    STEP_LIMIT, Step, Stop, TRANSACTION_LIMIT, Tls,
 };
 pub use quirk::Quirk;
 pub use state::Session;
 
-pub use replies::{no_tls, not_admitted, shutting_down, too_many_connections};
+pub use replies::{no_room, no_tls, not_admitted, shutting_down, too_many_connections};

@@ -17,6 +17,8 @@ pub enum Quirk {
     OddHelo,
     /// MAIL without HELO or EHLO before it (RFC 5321 §4.1.4).
     NoHelo,
+    /// HELO after EHLO, which to the RFC begins anew without extensions, and takes nothing back (RFC 5321 §4.1.4).
+    HeloAfterEhlo,
     /// AUTH without EHLO before it (RFC 4954 §4).
     AuthAfterHelo,
     /// AUTH again, although it has succeeded, or where nobody asks for it.
@@ -78,6 +80,7 @@ impl Quirk {
             Self::ArgumentIgnored => ("argument_ignored", "puts something behind a command that stands alone"),
             Self::OddHelo => ("odd_helo", "gives a name at HELO that is none"),
             Self::NoHelo => ("no_helo", "sends mail without HELO or EHLO"),
+            Self::HeloAfterEhlo => ("helo_after_ehlo", "says HELO after EHLO and goes on as after EHLO"),
             Self::AuthAfterHelo => ("auth_after_helo", "logs in without EHLO"),
             Self::NeedlessAuth => ("needless_auth", "logs in again, or where no login is asked for"),
             Self::SpaceInPath => ("space_in_path", "puts white space around the colon of FROM: or TO:"),

@@ -128,6 +128,17 @@ pub fn too_many_connections(origin: Origin, most: usize) -> Reply {
     )
 }
 
+/// To whom has waited in vain for one of all connections to end, instead of the banner.
+pub fn no_room(most: usize) -> Reply {
+    status(
+        421,
+        (4, 4, 5),
+        format_args!(
+            "{most} connections are the most here, and all are taken: send again in a few minutes, or raise `max_connections` of this [[listener]]"
+        ),
+    )
+}
+
 /// TLS could not begin. The client does not hear it any more, the log has it.
 pub fn no_tls(why: &str, advice: &str) -> Reply {
     status(454, (4, 7, 0), format_args!("TLS could not begin: {why}; {advice}"))
@@ -210,7 +221,9 @@ pub(super) fn announced_too_large(most: u64) -> Reply {
     status(
         552,
         (5, 3, 4),
-        format_args!("The message is larger than the {most} octets that pass here; send less at a time"),
+        format_args!(
+            "The message is larger than the {most} octets that pass here; send less at a time, or raise `max_message_size`"
+        ),
     )
 }
 
@@ -242,7 +255,7 @@ pub(super) fn too_large(most: u64) -> Reply {
         552,
         (5, 3, 4),
         format_args!(
-            "The message was larger than the {most} octets that pass here and is not sent; send less at a time"
+            "The message was larger than the {most} octets that pass here and is not sent; send less at a time, or raise `max_message_size`"
         ),
     )
 }

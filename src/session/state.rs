@@ -304,7 +304,7 @@ impl Session {
             State::Content(transaction, content) => {
                 self.out.abandon(content.stored());
                 // One loss is told once.
-                if content.is_unterminated() {
+                if content.unterminated().is_some() {
                     self.out.say(&reply);
                     self.tell_unterminated(&transaction, &content);
                 } else {
@@ -323,9 +323,9 @@ impl Session {
     }
 
     fn tell_unterminated(&mut self, transaction: &Transaction, content: &Content) {
-        if content.is_unterminated() {
+        if let Some(dot) = content.unterminated() {
             let from = transaction.envelope.reverse_path.clone();
-            self.out.report(Event::Unterminated { from });
+            self.out.report(Event::Unterminated { from, dot });
         }
     }
 

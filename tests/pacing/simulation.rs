@@ -17,8 +17,9 @@ use mailsluice::provider::{Cap, Caps, Counted, Provider};
 use mailsluice::queue::record::{Claim, Fate, NewMessage};
 use mailsluice::queue::sqlite::{Machine, Options, SqliteStore};
 use mailsluice::queue::{QueueReader, QueueStore, StoreError, tend_clocks};
-use mailsluice::route::{DEFAULT, Priority};
+use mailsluice::route::{Client, DEFAULT, Priority};
 use mailsluice::schedule::attempt::{End, RcptResult};
+use mailsluice::schedule::cap::part;
 use mailsluice::schedule::fairness::Fairness;
 use mailsluice::schedule::lane::{Change, Lane};
 use mailsluice::schedule::verdict::Report;
@@ -90,6 +91,7 @@ pub(super) struct Simulation {
     pub(super) claims: Vec<Claimed>,
     pub(super) settled: Vec<(Timestamp, Booked)>,
     pub(super) counted: BTreeMap<LoginKey, Vec<Entry>>,
+    counted_of: BTreeMap<(LoginKey, ClientName), Vec<Entry>>,
     pub(super) dealt: BTreeMap<String, Dealt>,
     pub(super) messages: Vec<MessageId>,
     store: Option<SqliteStore>,
@@ -159,6 +161,7 @@ impl Simulation {
             claims: Vec::new(),
             settled: Vec::new(),
             counted: BTreeMap::new(),
+            counted_of: BTreeMap::new(),
             dealt: BTreeMap::new(),
             messages: Vec::new(),
             store: None,
@@ -303,12 +306,28 @@ impl Simulation {
         self.fates().iter().filter(|(found, _)| *found == fate).count()
     }
 
-    /// What is wrong with what the provider counted, where something is.
+    /// What is wrong with what the provider counted, in all or of a client with a share, where something is.
     pub(super) fn violation(&self) -> Option<String> {
         self.config.accounts.iter().find_map(|account| {
-            let entries = self.counted.get(&account.login_key())?;
-            violation(entries, &account.caps.windows)
+            let (login, caps) = (account.login_key(), &account.caps.windows);
+            let excess = |client: &Client| {
+                let percent = client.share?;
+                let parts: Vec<Cap> = caps.iter().map(|cap| Cap { count: part(cap, percent), ..*cap }).collect();
+                let fault = violation(self.counted_of.get(&(login.clone(), client.name.clone()))?, &parts)?;
+                Some(format!("of {}: {fault}", client.name))
+            };
+            violation(self.counted.get(&login)?, caps).or_else(|| self.config.clients.iter().find_map(excess))
         })
+    }
+
+    /// What the provider has counted of a client's mail, with any login.
+    pub(super) fn taken_of(&self, client: &str) -> usize {
+        self.counted_of.iter().filter(|((_, name), _)| name.as_str() == client).map(|(_, entries)| entries.len()).sum()
+    }
+
+    /// How often it has looked for something to do.
+    pub(super) fn looks(&self) -> u32 {
+        self.steps
     }
 
     /// As a process starts on what the last one left.
@@ -381,7 +400,9 @@ impl Simulation {
         let Flight { claim, conduct } = flight;
         if let Some(at) = seen {
             let recipients = u32::try_from(claim.recipients.len()).unwrap();
-            self.counted.entry(claim.login.clone()).or_default().push(Entry { at, recipients });
+            let (login, client) = (claim.login.clone(), claim.client.clone());
+            self.counted.entry(login.clone()).or_default().push(Entry { at, recipients });
+            self.counted_of.entry((login, client)).or_default().push(Entry { at, recipients });
         }
         for (index, recipient) in claim.recipients.iter().enumerate() {
             let dealt = self.dealt.get_mut(recipient.address.as_str()).unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mailsluice::config::{AccountConfig, OnUncertain};
 use mailsluice::provider::Counted::{Messages, Recipients};
 use mailsluice::queue::record::Fate;
-use mailsluice::route::Priority;
+use mailsluice::route::{Client, Priority};
 use mailsluice::schedule::attempt::Step;
 use mailsluice::time::Timestamp;
 use proptest::prelude::*;
@@ -33,6 +33,8 @@ struct Storm {
     moves: Vec<Move>,
     turns: Vec<Turn>,
     wall: Timestamp,
+    /// Of the first clients, in percent; some have none.
+    shares: [Option<u32>; 2],
 }
 
 const CLIENTS: [(&str, Priority); 4] =
@@ -95,11 +97,13 @@ fn accounts() -> impl Strategy<Value = Vec<AccountConfig>> {
 fn storms() -> impl Strategy<Value = Storm> {
     let moves = prop::collection::vec((endings(), 0..20_000_u64, 0..=1000_u64), 1..30);
     let turns = prop::collection::vec(turns(), 5..80);
-    (accounts(), moves, turns, walls()).prop_map(|(accounts, moves, turns, wall)| Storm {
+    let shares = prop::array::uniform2(prop::option::of(1..=100_u32));
+    (accounts(), moves, turns, walls(), shares).prop_map(|(accounts, moves, turns, wall, shares)| Storm {
         accounts,
         moves,
         turns,
         wall,
+        shares,
     })
 }
 
@@ -114,6 +118,9 @@ fn in_turn(moves: Vec<Move>) -> Manners {
 
 fn weather(storm: Storm) -> Simulation {
     let mut relay = Simulation::new(storm.accounts, storm.wall, in_turn(storm.moves));
+    let names = CLIENTS.iter().map(|(name, _)| *name);
+    relay.config.clients =
+        names.zip(storm.shares).map(|(name, share)| Client { share, ..Client::named(name.into()) }).collect();
     for turn in storm.turns {
         match turn {
             Turn::Mail { client, recipients } => {

@@ -119,6 +119,96 @@ pub(crate) fn accounts_with_one_login_share_a_ledger(new: &Factory) {
     assert!(queue.claim(&By { login: "other@host", ..by }).is_some());
 }
 
+/// As many messages of each client, of one recipient.
+fn of_each(queue: &mut Harness, clients: &[&str], count: i64) {
+    for id in 1..=count {
+        for (n, client) in (0..).zip(clients) {
+            queue.enqueue(&NewMessage { client: (*client).into(), ..mail(n * count + id, &["a"]) });
+        }
+    }
+}
+
+pub(crate) fn a_client_has_no_more_than_its_share_of_a_login_s_caps(new: &Factory) {
+    for counted in [Counted::Messages, Counted::Recipients] {
+        let mut queue = new();
+        of_each(&mut queue, &["camera"], 9);
+        let camera = By { client: "camera", share: Some(25), ..By::capped(counted, 8) };
+        let first = queue.claim(&camera).unwrap();
+        let twin = By { account: "twin", ..camera.clone() };
+        let second = queue.claim(&twin).unwrap();
+        assert!(queue.claim(&camera).is_none() && queue.claim(&twin).is_none());
+        assert!(
+            queue.claim(&By { login: "other@host", ..camera.clone() }).is_some(),
+            "each login's caps by themselves"
+        );
+        // As with the caps: until a window after the end, and what never began leaves no trace.
+        let _ = queue.settle(&first, &settlement(vec![Outcome::Delivered]));
+        queue.pass(1800);
+        assert!(queue.claim(&camera).is_none());
+        queue.now = queue.now.after(Duration::from_micros(1));
+        let third = queue.claim(&camera).unwrap();
+        assert!(queue.claim(&camera).is_none(), "the second is still under way");
+        let refunded = Settlement { charge: Charge::Refunded, ..settlement(vec![Outcome::Untried]) };
+        let _ = queue.settle(&third, &refunded);
+        assert_eq!(queue.claim(&camera).unwrap().message, third.message);
+        assert!(queue.claim(&camera).is_none());
+        // Another share counts at once, to either side.
+        assert!(queue.claim(&By { share: Some(50), ..camera.clone() }).is_some());
+        let _ = queue.settle(&second, &settlement(vec![Outcome::Delivered]));
+        assert!(queue.claim(&By { share: Some(1), ..camera.clone() }).is_none());
+        assert!(queue.claim(&By { share: None, ..camera }).is_some());
+    }
+}
+
+pub(crate) fn a_share_takes_nothing_from_others(new: &Factory) {
+    let mut queue = new();
+    of_each(&mut queue, &["camera", "shop"], 9);
+    let shop = By::capped(Counted::Messages, 8);
+    let camera = By { client: "camera", share: Some(25), ..shop.clone() };
+    let claimed = |queue: &mut Harness, by: &By| std::iter::from_fn(|| queue.claim(by)).count();
+    assert_eq!((claimed(&mut queue, &camera), claimed(&mut queue, &shop)), (2, 6));
+    queue.pass(1801);
+    assert_eq!(queue.reclaim(false, true), 8);
+    queue.pass(1801);
+    assert_eq!((claimed(&mut queue, &shop), claimed(&mut queue, &camera)), (3, 2), "a share is no right to it either");
+    let one = By { share: Some(1), ..By::capped(Counted::Messages, 8) };
+    assert!(queue.claim(&By { client: "camera", login: "other@host", ..one }).is_some(), "one goes at least");
+}
+
+pub(crate) fn a_message_is_split_where_its_client_s_share_has_less_room(new: &Factory) {
+    let mut queue = new();
+    queue.enqueue(&mail(1, &["a", "b", "c", "d", "e"]));
+    let by = By { share: Some(20), ..By::capped(Counted::Recipients, 10) };
+    let claim = queue.claim(&by).unwrap();
+    assert_eq!(claim.recipients.len(), 2);
+    let _ = queue.settle(&claim, &settlement(vec![Outcome::Delivered; 2]));
+    assert!(queue.claim(&by).is_none());
+    assert_eq!(queue.fates(1)[1..], [Fate::Delivered, Fate::Waiting, Fate::Waiting, Fate::Waiting]);
+    assert_eq!(queue.used_by("user@host", "shop", Counted::Recipients), 2);
+}
+
+pub(crate) fn whose_a_charge_is_is_remembered_after_a_crash(new: &Factory) {
+    let mut queue = new();
+    of_each(&mut queue, &["camera", "shop"], 3);
+    let shop = By::capped(Counted::Messages, 8);
+    let camera = By { client: "camera", share: Some(25), ..shop.clone() };
+    let ended = queue.claim(&camera).unwrap();
+    let _ = queue.settle(&ended, &settlement(vec![Outcome::Delivered]));
+    queue.claim(&camera).unwrap();
+    queue.claim(&shop).unwrap();
+    queue.pass(1000);
+    queue.crash();
+    assert_eq!(
+        ["camera", "shop", "form"].map(|client| queue.used_by("user@host", client, Counted::Messages)),
+        [2, 1, 0]
+    );
+    assert_eq!(queue.reclaim(true, true), 2);
+    assert!(queue.claim(&camera).is_none());
+    queue.pass(801);
+    assert!(queue.claim(&camera).is_some());
+    assert!(queue.claim(&camera).is_none(), "what the crash left open ended at the opening");
+}
+
 pub(crate) fn what_was_charged_is_remembered_after_a_crash(new: &Factory) {
     let mut queue = new();
     queue.enqueue(&mail(1, &["a", "b", "c"]));

@@ -1,6 +1,7 @@
 //! Any course of events against a model in memory: no recipient is lost or has two fates, what is charged is what was
 //! claimed, and the octets that are counted are those of the content that is kept.
 
+use mailsluice::ids::ClientName;
 use mailsluice::queue::record::Fate;
 use mailsluice::schedule::verdict::{Charge, Outcome};
 use proptest::prelude::*;
@@ -75,8 +76,8 @@ struct World {
     claims: Vec<(usize, Claim)>,
     /// Those that do not any more.
     late: Vec<Claim>,
-    /// When charges ended, and of how many recipients they are.
-    ended: Vec<(Timestamp, u64)>,
+    /// When charges ended, whose they are, and of how many recipients.
+    ended: Vec<(Timestamp, ClientName, u64)>,
 }
 
 struct Message {
@@ -256,7 +257,7 @@ impl World {
             given.push(outcome);
         }
         if charge == Charge::Kept {
-            self.ended.push((now, claim.recipients.len() as u64));
+            self.ended.push((now, claim.client.clone(), claim.recipients.len() as u64));
         }
         let settled = self.queue.settle(&claim, &Settlement { charge, ..settlement(given) });
         let left = u32::try_from(message.indices(&[Fate::Waiting]).len()).unwrap();
@@ -287,7 +288,7 @@ impl World {
         for (index, claim) in dead {
             let fate = if hold { Fate::Uncertain } else { Fate::Waiting };
             self.model[index].put(&numbers(&claim), fate, now);
-            self.ended.push((now, claim.recipients.len() as u64));
+            self.ended.push((now, claim.client.clone(), claim.recipients.len() as u64));
             self.late.push(claim);
         }
         died
@@ -307,12 +308,18 @@ impl World {
         let done = self.model.iter().filter(|message| message.is_done()).count() as u64;
         let stats = self.queue.stats();
         assert_eq!((stats.live_bytes, stats.done), (live, done), "after {step:?}");
-        let recent = self.ended.iter().filter(|(at, _)| at.after(WINDOW) >= now);
-        let open = self.claims.iter().map(|(_, claim)| claim.recipients.len() as u64);
-        let charged: u64 = recent.clone().map(|(_, recipients)| recipients).sum::<u64>() + open.clone().sum::<u64>();
-        assert_eq!(self.queue.used("user@host", Counted::Recipients), charged, "after {step:?}");
-        let charged = (recent.count() + open.count()) as u64;
-        assert_eq!(self.queue.used("user@host", Counted::Messages), charged, "after {step:?}");
+        let recent = self.ended.iter().filter(|(at, ..)| at.after(WINDOW) >= now);
+        let recent = recent.map(|(_, client, recipients)| (client.as_str(), *recipients));
+        let open = self.claims.iter().map(|(_, claim)| (claim.client.as_str(), claim.recipients.len() as u64));
+        let charges: Vec<(&str, u64)> = recent.chain(open).collect();
+        let recipients: u64 = charges.iter().map(|(_, recipients)| recipients).sum();
+        assert_eq!(self.queue.used("user@host", Counted::Recipients), recipients, "after {step:?}");
+        assert_eq!(self.queue.used("user@host", Counted::Messages), charges.len() as u64, "after {step:?}");
+        for client in CLIENTS {
+            let own = charges.iter().filter(|(whose, _)| *whose == client).map(|(_, recipients)| recipients);
+            let used = [Counted::Messages, Counted::Recipients].map(|it| self.queue.used_by("user@host", client, it));
+            assert_eq!(used, [own.clone().count() as u64, own.sum()], "of {client} after {step:?}");
+        }
     }
 }
 

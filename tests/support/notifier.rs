@@ -161,6 +161,7 @@ async fn attempt(queue: &Queue, client: &'static str, priority: Priority, outcom
             route: &"default".into(),
             client: &client.into(),
             priority,
+            share: None,
             lease: HOUR,
         };
         let claim = store.claim(&request, now)?.expect("something to claim");

@@ -109,7 +109,12 @@ pub(super) fn claim(
     now: Timestamp,
 ) -> rusqlite::Result<Option<Claim>> {
     let ledger = store.ledgers.entry(request.login.clone()).or_default();
-    let room = match ledger.allowance(request.caps, request.priority, now) {
+    let allowance = ledger.allowance(request.caps, request.priority, now);
+    let allowance = match request.share {
+        Some(percent) => allowance.and(ledger.part(request.caps, request.client, percent, now)),
+        None => allowance,
+    };
+    let room = match allowance {
         Allowance::Now(room) if ledger.under_way() < request.caps.connections => room,
         _ => return Ok(None),
     };
@@ -195,7 +200,8 @@ fn lease(
     now: Timestamp,
 ) -> rusqlite::Result<Claim> {
     let fence = oldest.fence + 1;
-    let charge = store.open_charge(request.login, u32::try_from(recipients.len()).unwrap_or(u32::MAX), now)?;
+    let count = u32::try_from(recipients.len()).unwrap_or(u32::MAX);
+    let charge = store.open_charge(request.login, request.client, count, now)?;
     let connection = &store.connection;
     connection
         .prepare_cached(

@@ -3,14 +3,18 @@
 use rusqlite::Connection;
 
 /// The version of the tables, in `user_version`.
-pub(super) const VERSION: i64 = 3;
+pub(super) const VERSION: i64 = 4;
 
 /// Each brings the tables from the version of its index to the next.
-const MIGRATIONS: &[&str] = &[V1, V2, V3];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4];
 
 /// Brings the tables to [`VERSION`]; the caller has made sure that they are not newer.
 pub(super) fn migrate(connection: &mut Connection, found: i64) -> rusqlite::Result<()> {
-    for (version, sql) in (1..).zip(MIGRATIONS).filter(|(version, _)| *version > found) {
+    migrate_to(connection, found, VERSION)
+}
+
+fn migrate_to(connection: &mut Connection, found: i64, wanted: i64) -> rusqlite::Result<()> {
+    for (version, sql) in (1..).zip(MIGRATIONS).filter(|(version, _)| (found + 1..=wanted).contains(version)) {
         let transaction = connection.transaction()?;
         transaction.execute_batch(sql)?;
         transaction.pragma_update(None, "user_version", version)?;
@@ -151,12 +155,21 @@ CREATE TABLE kept (
 ) WITHOUT ROWID;
 ";
 
+/// A charge says whose mail it is for.
+const V4: &str = "
+ALTER TABLE charge ADD COLUMN client TEXT; -- NULL: nobody wrote it down; it counts for no client's part
+";
+
 #[cfg(test)]
 mod tests {
-    use super::super::{Options, SqliteStore};
+    use std::time::Duration;
+
+    use super::super::{Machine, Options, SqliteStore};
     use super::*;
-    use crate::ids::MessageId;
-    use crate::queue::QueueReader;
+    use crate::ids::{LoginKey, MessageId};
+    use crate::provider::{Cap, Caps, Counted};
+    use crate::queue::{QueueReader, QueueStore};
+    use crate::route::Priority;
     use crate::time::Timestamp;
 
     const AT: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -189,7 +202,7 @@ mod tests {
             let store = SqliteStore::open(options.clone()).unwrap();
             let found: i64 = store.connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
             assert_eq!(found, VERSION);
-            let now = AT.after(std::time::Duration::from_secs(60));
+            let now = AT.after(Duration::from_secs(60));
             let shown = store.reader().unwrap().show(MessageId(1), now).unwrap().unwrap();
             let [attempt] = &shown.history[..] else { panic!("{:?}", shown.history) };
             let said = (attempt.ago_seconds, attempt.reply.as_str(), attempt.sentence.as_str());
@@ -197,5 +210,29 @@ mod tests {
             assert_eq!((attempt.time.clone(), &attempt.first, attempt.times), (AT.to_string(), &attempt.time, 1));
             assert_eq!((&attempt.step, attempt.recipients, attempt.to.len()), (&None, 0, 0), "nobody wrote it down");
         }
+    }
+
+    /// What the third version charged counts for the caps, and for no client's part of them.
+    #[test]
+    fn charges_of_the_third_version_are_nobody_s() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("queue.db");
+        of_the_first_version(&path);
+        {
+            let mut connection = Connection::open(&path).unwrap();
+            migrate_to(&mut connection, 1, 3).unwrap();
+            let at = AT.as_micros();
+            let charges = [format!("1, 'user@host', 2, {at}, {at}"), format!("2, 'user@host', 3, {at}, NULL")];
+            for charge in charges {
+                connection.execute(&format!("INSERT INTO charge VALUES ({charge})"), ()).unwrap();
+            }
+        }
+        let mut store = SqliteStore::open(Options { path, max_bytes: u64::MAX, min_free: 0, ephemeral: true }).unwrap();
+        store.take_up(AT, &Machine::now()).unwrap();
+        let cap = Cap { counted: Counted::Recipients, count: 10, window: Duration::from_secs(60) };
+        let caps = Caps { windows: vec![cap], connections: 1, recipients_per_message: 10, message_size: 1 };
+        let ledger = store.ledger(&LoginKey("user@host".into())).unwrap();
+        assert_eq!(ledger.allowance(&caps, Priority::High, AT).room().unwrap().recipients, 5);
+        assert_eq!(ledger.part(&caps, &"shop".into(), 40, AT).room().unwrap().recipients, 4);
     }
 }

@@ -5,7 +5,6 @@ use super::*;
 fn listener(most: usize) -> ListenerConfig {
     ListenerConfig {
         networks: vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
-        max_connections: most,
         max_connections_per_client: most,
         ..ListenerConfig::new(vec![], "relay.example")
     }
@@ -81,12 +80,14 @@ async fn one_host_of_ipv6_is_one_client() {
 #[tokio::test(start_paused = true)]
 async fn room_comes_with_an_end_and_with_new_settings() {
     let admission = Admission::new();
+    let listener = |most| ListenerConfig { max_connections: most, ..listener(1) };
     let settings = |most| Arc::new(Settings::read(listener(most), vec![]).unwrap());
     let (sender, receiver) = watch::channel(settings(1));
     let waits = |admission: &Arc<Admission>| {
         let (admission, mut receiver) = (admission.clone(), receiver.clone());
         tokio::spawn(async move { admission.room(&mut receiver).await })
     };
+    let _waiting: Vec<Seat> = (0..WAITING).map(|_| admission.sit()).collect();
     waits(&admission).await.unwrap();
     let seat = admission.sit();
     let waiting = waits(&admission);
@@ -100,6 +101,26 @@ async fn room_comes_with_an_end_and_with_new_settings() {
     assert!(!waiting.is_finished());
     sender.send_replace(settings(2));
     tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_there_are_too_many_in_all_one_waits_and_is_told_in_the_end() {
+    let admission = Admission::new();
+    let listener = ListenerConfig { max_connections: 1, ..listener(10) };
+    let begun = Instant::now();
+    let first = admission.admit(ip("10.0.0.1"), &listener).await.unwrap();
+    for other in ["10.0.0.1", "10.0.0.2"] {
+        let Err(Rejection::Loud(reply)) = admission.admit(ip(other), &listener).await else { panic!("{other}") };
+        assert!(reply.code == 421 && reply.text().contains("raise `max_connections` of"), "{reply}");
+    }
+    assert_eq!(begun.elapsed(), 2 * PATIENCE);
+    let (waiting, limits) = (admission.clone(), listener.clone());
+    let second = tokio::spawn(async move { waiting.admit(ip("10.0.0.2"), &limits).await });
+    tokio::task::yield_now().await;
+    drop(first);
+    let _second = second.await.unwrap().unwrap();
+    assert_eq!(begun.elapsed(), 2 * PATIENCE);
+    assert_eq!((admission.tally.borrow().served, admission.tally.borrow().by_origin.len()), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]

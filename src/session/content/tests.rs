@@ -189,22 +189,23 @@ fn whoever_may_end_content_in_lf_lf_still_may_in_crlf_and_in_nothing_else() {
 
 #[test]
 fn a_lone_dot_at_which_the_client_stopped_is_known() {
-    for (input, is_unterminated) in [
-        ("a\n.\n", true),
-        (".\n", true),
-        ("a\n.\r\n", true),
-        ("a\r\n.\n", true),
-        ("a\n.\nQUIT\n", true),
-        ("a\n.\n\r\nquit\r\n", true),
-        ("a\n.\nQUIT", true),
-        ("a\n.\nQU", false),
-        ("a\n.\nQUIT the hall\n", false),
-        ("a\n.\nb\n", false),
-        ("a\n.\nb\n.\n", true),
-        ("a\n.", false),
-        ("a\n", false),
-        ("a\r.\r", false),
-        ("", false),
+    use LoneDot::{BesideCrLf, BetweenLfs};
+    for (input, dot) in [
+        ("a\n.\n", Some(BetweenLfs)),
+        (".\n", Some(BetweenLfs)),
+        ("a\n.\r\n", Some(BesideCrLf)),
+        ("a\r\n.\n", Some(BesideCrLf)),
+        ("a\n.\nQUIT\n", Some(BetweenLfs)),
+        ("a\n.\n\r\nquit\r\n", Some(BetweenLfs)),
+        ("a\n.\nQUIT", Some(BetweenLfs)),
+        ("a\n.\nQU", None),
+        ("a\n.\nQUIT the hall\n", None),
+        ("a\n.\nb\n", None),
+        ("a\n.\nb\n.\n", Some(BetweenLfs)),
+        ("a\n.", None),
+        ("a\n", None),
+        ("a\r.\r", None),
+        ("", None),
     ] {
         for chunk in [1, 2, 3, 100] {
             let mut content = Content::new(u64::MAX, Ends::CrLfOnly);
@@ -214,7 +215,7 @@ fn a_lone_dot_at_which_the_client_stopped_is_known() {
                     rest = &rest[content.read(rest).0..];
                 }
             }
-            assert_eq!(content.is_unterminated(), is_unterminated, "{input:?} in pieces of {chunk}");
+            assert_eq!(content.unterminated(), dot, "{input:?} in pieces of {chunk}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What we say about logins (RFC 4954) and encryption (RFC 3207).
 
 use super::status;
+use crate::session::contract::Tls;
 use crate::smtp::Reply;
 
 /// The client's turn in an exchange; `prompt` is base64, or nothing.
@@ -136,11 +137,12 @@ pub(in crate::session) fn tls_is_active() -> Reply {
     status(503, (5, 5, 1), "The connection is encrypted already")
 }
 
-/// STARTTLS where it is not to be had.
-pub(in crate::session) fn tls_not_offered() -> Reply {
-    status(
-        502,
-        (5, 5, 1),
-        "No encryption is offered here: set the device's encryption to none, or give this [[listener]] a certificate in `tls`",
-    )
+/// STARTTLS where it is not to be had, or hidden from this client.
+pub(in crate::session) fn tls_not_offered(tls: Tls) -> Reply {
+    let or_else = match tls {
+        Tls::Absent => "give this [[listener]] a certificate in `tls`",
+        Tls::Offered | Tls::Active => "take STARTTLS out of `hide` in its [[client]]",
+    };
+    let told = format_args!("No encryption is offered here: set the device's encryption to none, or {or_else}");
+    status(502, (5, 5, 1), told)
 }

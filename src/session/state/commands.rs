@@ -29,9 +29,9 @@ impl Session {
                 line.zeroize();
                 self.parsed(state, parsed, end, now)
             }
-            Line::TooLong(_) => {
+            Line::TooLong(start) => {
                 self.purpose = self.purpose.at_least_earnest();
-                self.fault(state, None, replies::line_too_long(LINE_OCTETS))
+                self.fault(state, step_of_start(&start), replies::line_too_long(LINE_OCTETS))
             }
         }
     }
@@ -136,9 +136,12 @@ impl Session {
             Kind::Ehlo => self.out.say(&replies::ehlo(hostname, extensions::offered(&self.policy))),
             Kind::Helo | Kind::Nothing => self.out.say(&replies::helo(hostname)),
         }
-        let kind = match self.policy.manners {
-            Manners::Tolerant => kind.max(self.greeting.kind),
-            Manners::Strict => kind,
+        let kind = match (self.policy.manners, self.greeting.kind, kind) {
+            (Manners::Tolerant, Kind::Ehlo, Kind::Helo) => {
+                self.out.note(Quirk::HeloAfterEhlo);
+                Kind::Ehlo
+            }
+            (Manners::Tolerant | Manners::Strict, _, kind) => kind,
         };
         self.greeting = Greeting { name, kind };
         State::Idle
@@ -149,7 +152,7 @@ impl Session {
             return self.refuse_in(state, Step::StartTls, replies::tls_is_active());
         }
         if !extensions::offers_tls(&self.policy) {
-            return self.refuse_in(state, Step::StartTls, replies::tls_not_offered());
+            return self.refuse_in(state, Step::StartTls, replies::tls_not_offered(self.policy.tls));
         }
         self.out.say(&replies::begin_tls());
         self.out.push(Action::StartTls);
@@ -241,6 +244,14 @@ fn step_of(command: &Result<Command, CommandError>) -> Option<Step> {
         Err(error) => step_of_error(error),
         Ok(_) => None,
     }
+}
+
+/// The same of a line of which only the start is known: a list of recipients can be too long.
+fn step_of_start(start: &[u8]) -> Option<Step> {
+    let start = start.trim_ascii_start();
+    let step_of_verb = [("MAIL", Step::Mail), ("RCPT", Step::Rcpt), ("DATA", Step::Data), ("AUTH", Step::Auth)];
+    let begins = |verb: &str| start.get(..verb.len()).is_some_and(|word| word.eq_ignore_ascii_case(verb.as_bytes()));
+    step_of_verb.into_iter().find(|(verb, _)| begins(verb)).map(|(_, step)| step)
 }
 
 fn step_of_error(error: &CommandError) -> Option<Step> {

@@ -39,6 +39,7 @@ struct Conversation {
 #[derive(Debug, PartialEq)]
 enum Ending {
     Unterminated(String),
+    CutOff(String),
     Probe,
 }
 
@@ -123,6 +124,7 @@ impl Conversation {
             Event::Refused(refused) => self.refusals.push_back(refused),
             Event::Quirk(quirk) => self.quirks.push_back(quirk),
             Event::Unterminated { from, .. } => self.endings.push_back(Ending::Unterminated(from.to_string())),
+            Event::CutOff { from } => self.endings.push_back(Ending::CutOff(from.to_string())),
             Event::Probe => self.endings.push_back(Ending::Probe),
         }
     }
@@ -268,6 +270,9 @@ impl Run {
             }
             Directive::Unterminated(from) => {
                 assert_eq!(conversation.endings.pop_front(), Some(Ending::Unterminated(from.clone())), "{place}");
+            }
+            Directive::CutOff(from) => {
+                assert_eq!(conversation.endings.pop_front(), Some(Ending::CutOff(from.clone())), "{place}");
             }
             Directive::Probe => assert_eq!(conversation.endings.pop_front(), Some(Ending::Probe), "{place}"),
             Directive::Pass(span) => conversation.pass(*span),

@@ -213,7 +213,11 @@ async fn play(script: &Script, relay: &Relay, pieces: Pieces, site: &Site) {
             Directive::Closed => talk.read_to_the_end().await,
             // Whose password is whose the relay knows; and its reports are the log's.
             Directive::Answer(_) | Directive::Credentials { .. } => {}
-            Directive::Refused(_) | Directive::Quirk(_) | Directive::Unterminated(_) | Directive::Probe => {}
+            Directive::Refused(_)
+            | Directive::Quirk(_)
+            | Directive::Unterminated(_)
+            | Directive::CutOff(_)
+            | Directive::Probe => {}
             Directive::Pass(_) | Directive::Stop => unreachable!("such scripts are passed over"),
         }
     }

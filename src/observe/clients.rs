@@ -105,6 +105,22 @@ impl Observer {
         );
     }
 
+    /// A client left, or its connection broke, in the middle of a message.
+    pub fn cut_off(&self, client: &ClientName, origin: Origin, from: &ReversePath) {
+        let sentence = format!(
+            "client {client} hung up in the middle of a message, which is lost unless it sends it again: does it wait long \
+             enough, and is its network sound?"
+        );
+        self.perhaps_lost(client, sentence.clone());
+        let Line::Written { before, last } = self.line(client) else { return };
+        let before = (before > 0).then_some(before);
+        let remark = remark(before, last);
+        warn!(
+            event = "cut_off",
+            client = %client, address = %origin, from = %from, unwritten = before, "{sentence}{remark}",
+        );
+    }
+
     /// A client did something beside the rules and was let do it. Told once for each client and habit.
     pub fn quirk(&self, client: &Client, origin: Origin, quirk: Quirk) {
         count(&self.counters.quirks);

@@ -305,6 +305,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
             }
             Event::Quirk(quirk) => observer.quirk(client, *origin, *quirk),
             Event::Unterminated { from, dot } => observer.unterminated(&client.name, *origin, from, *dot),
+            Event::CutOff { from } => observer.cut_off(&client.name, *origin, from),
             Event::Probe => observer.probe(&client.name, *origin),
         }
     }

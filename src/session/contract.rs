@@ -224,6 +224,11 @@ pub enum Event {
         /// Where the dot stood.
         dot: LoneDot,
     },
+    /// The client is gone, or the connection broke, before its content had an end: its message is lost.
+    CutOff {
+        /// From whom the mail was.
+        from: ReversePath,
+    },
     /// The session is over and was no attempt to send mail: nothing, HELO, EHLO, NOOP, RSET or QUIT was said.
     Probe,
 }

@@ -11,7 +11,7 @@ pub(super) use login::{
     logged_in, logged_in_already, login_denied, login_unavailable, malformed_response, needs_login,
     needs_tls_and_login, tls_is_active, tls_not_offered, too_many_logins, unknown_mechanism,
 };
-pub(super) use manners::{bare_lf, early, is_http, is_tls, lapse, needs_helo, too_many_faults};
+pub(super) use manners::{bare_lf, content_after_refusal, early, is_http, is_tls, lapse, needs_helo, too_many_faults};
 
 use super::contract::Refusal;
 use crate::ids::MessageId;

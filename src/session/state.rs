@@ -31,6 +31,7 @@ pub struct Session {
     /// Logins that were denied.
     denied: u32,
     state: State,
+    data: Data,
     lines: Lines,
     /// What came behind the octet that led to a question; no longer than the input of one call unless the driver reads
     /// on before it answers.
@@ -50,6 +51,15 @@ enum Opening {
     InOrder,
     /// It spoke before the banner, and nothing was made of that yet.
     Early,
+}
+
+/// Whether the last command was DATA, in vain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Data {
+    /// It was not.
+    Open,
+    /// It was refused: what is no command behind it is the content.
+    Refused,
 }
 
 /// Where the conversation stands.
@@ -114,6 +124,7 @@ impl Session {
             standing: Standing::default(),
             denied: 0,
             state: State::Idle,
+            data: Data::Open,
             lines: Lines::new(),
             pending: Vec::new(),
             term: Term::Open,
@@ -208,9 +219,15 @@ impl Session {
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Content(transaction, content) => {
                 self.out.abandon(content.stored());
-                self.tell_unterminated(&transaction, &content);
+                self.tell_lost(transaction, &content);
             }
-            State::Storing(_, content, _) => self.out.abandon(content.stored()),
+            State::Storing(transaction, content, then) => {
+                self.out.abandon(content.stored());
+                // Content that is whole was answered, were there still somebody to hear it.
+                if matches!(then, Then::ReadOn) {
+                    self.tell_lost(transaction, &content);
+                }
+            }
             State::Enqueuing { chunks, .. } => self.out.abandon(chunks),
             State::Idle if self.purpose == Purpose::Fulfilled => self.out.note(Quirk::NoQuit),
             State::Idle => self.tell_probe(),
@@ -320,6 +337,15 @@ impl Session {
             | State::Verifying { .. } => self.out.say(&reply),
         }
         self.out.push(Action::Close);
+    }
+
+    /// The client has left in the middle of content.
+    fn tell_lost(&mut self, transaction: Transaction, content: &Content) {
+        if content.unterminated().is_some() {
+            self.tell_unterminated(&transaction, content);
+        } else {
+            self.out.report(Event::CutOff { from: transaction.envelope.reverse_path });
+        }
     }
 
     fn tell_unterminated(&mut self, transaction: &Transaction, content: &Content) {

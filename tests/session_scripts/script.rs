@@ -18,6 +18,7 @@
 //! | `L: step from recipient reply` | this refusal was reported; `-` where something is not known; `*` as above |
 //! | `Q: name` | this quirk was reported |
 //! | `U: from` | content without an end was reported |
+//! | `K: from` | content that was cut off was reported |
 //! | `B:` | a probe was reported |
 //! | `T: seconds` | so much time passes |
 //! | `Z:` | the TLS handshake that the session asked for takes place |
@@ -79,6 +80,8 @@ pub(crate) enum Directive {
     Quirk(String),
     /// `U:`: from whom the mail was.
     Unterminated(String),
+    /// `K:`: from whom the mail was.
+    CutOff(String),
     /// `B:`
     Probe,
     /// `T:`
@@ -139,6 +142,7 @@ fn directive(word: &str, text: &str, place: &str) -> Directive {
         "L:" => Directive::Refused(text.to_owned()),
         "Q:" => Directive::Quirk(text.to_owned()),
         "U:" => Directive::Unterminated(text.to_owned()),
+        "K:" => Directive::CutOff(text.to_owned()),
         "B:" => Directive::Probe,
         "T:" => Directive::Pass(seconds(text, place)),
         "Z:" => Directive::Secured,

@@ -54,8 +54,8 @@ pub(in crate::session) fn malformed_response() -> Reply {
 pub(in crate::session) fn unknown_mechanism(mechanism: &str) -> Reply {
     let named = match mechanism {
         "" => return status(501, (5, 5, 4), "Write it as AUTH PLAIN or AUTH LOGIN"),
-        known if MECHANISMS.contains(&known) => format!("{known:?}"),
-        _ => "This mechanism".to_owned(),
+        known if MECHANISMS.contains(&known) => known,
+        _ => "This mechanism",
     };
     status(504, (5, 5, 4), format_args!("{named} is not offered here: set the device's login to PLAIN or LOGIN"))
 }

@@ -60,6 +60,17 @@ pub(in crate::session) fn too_many_faults(hostname: &str) -> Reply {
     )
 }
 
+/// To the content of a message whose DATA was refused.
+pub(in crate::session) fn content_after_refusal(hostname: &str) -> Reply {
+    status(
+        421,
+        (4, 5, 0),
+        format_args!(
+            "DATA was refused, so the message behind it is not taken, and {hostname} closes the connection; mend what was refused before"
+        ),
+    )
+}
+
 /// To a browser.
 pub(in crate::session) fn is_http(hostname: &str) -> Reply {
     status(

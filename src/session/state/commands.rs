@@ -2,7 +2,7 @@
 
 use secrecy::zeroize::Zeroize;
 
-use super::{Opening, Purpose, Session, State};
+use super::{Data, Opening, Purpose, Session, State};
 use crate::session::content::{Content, Ends};
 use crate::session::contract::{Action, AuthRule, Event, Manners, Step, Tls};
 use crate::session::foreign::Foreign;
@@ -31,6 +31,9 @@ impl Session {
             }
             Line::TooLong(start) => {
                 self.purpose = self.purpose.at_least_earnest();
+                if self.data == Data::Refused {
+                    return self.refuse_content(&state);
+                }
                 self.fault(state, step_of_start(&start), replies::line_too_long(LINE_OCTETS))
             }
         }
@@ -74,6 +77,9 @@ impl Session {
     /// The one place that decides which command is legal when. Tolerant manners do not ask for HELO: a device that forgets
     /// it would lose its mail, and its name proves nothing.
     fn command(&mut self, state: State, command: Result<Command, CommandError>, now: Timestamp) -> State {
+        if command.is_ok() {
+            self.data = Data::Open;
+        }
         match (state, command) {
             (_, Ok(Command::Helo(name))) => self.greet(name, Kind::Helo),
             (_, Ok(Command::Ehlo(name))) => self.greet(name, Kind::Ehlo),
@@ -89,8 +95,8 @@ impl Session {
                 let ends = if self.policy.lf_end { Ends::LfToo } else { Ends::CrLfOnly };
                 State::Content(transaction, Content::new(self.policy.max_message_size, ends))
             }
-            (state @ State::Mail(_), Ok(Command::Data)) => self.refuse_in(state, Step::Data, replies::no_recipients()),
-            (state, Ok(Command::Data)) => self.refuse_in(state, Step::Data, replies::needs_mail()),
+            (state @ State::Mail(_), Ok(Command::Data)) => self.refuse_data(state, replies::no_recipients()),
+            (state, Ok(Command::Data)) => self.refuse_data(state, replies::needs_mail()),
             (_, Ok(Command::Rset)) => {
                 self.out.begin();
                 self.say_in(State::Idle, &replies::ok())
@@ -110,6 +116,7 @@ impl Session {
                 self.out.push(Action::Close);
                 State::Closed
             }
+            (state, Err(CommandError::Unknown(_))) if self.data == Data::Refused => self.refuse_content(&state),
             (state, Err(CommandError::NotImplemented(verb))) => self.say_in(state, &replies::not_implemented(verb)),
             (state, Err(error)) => {
                 let (step, is_a_fault) = (step_of_error(&error), is_fault(&error));
@@ -121,6 +128,18 @@ impl Session {
                 }
             }
         }
+    }
+
+    fn refuse_data(&mut self, state: State, reply: Reply) -> State {
+        self.data = Data::Refused;
+        self.refuse_in(state, Step::Data, reply)
+    }
+
+    /// A client that has not waited for the reply to DATA goes on with its content. Whoever wrote that could have put
+    /// commands into it, so nothing more is read.
+    fn refuse_content(&mut self, state: &State) -> State {
+        let reply = replies::content_after_refusal(&self.policy.hostname);
+        self.refuse_and_close(state, Step::Command, reply)
     }
 
     fn say_in(&mut self, state: State, reply: &Reply) -> State {

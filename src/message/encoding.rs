@@ -48,9 +48,9 @@ pub enum Body {
     Changed,
 }
 
-/// Why a message cannot become plain ASCII. Only a server with 8BITMIME can take it.
+/// Why a message cannot be repaired for a server: mostly because it cannot become plain ASCII.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CannotDowngrade {
+pub enum CannotFit {
     /// Re-encoding would break a signature or alter another message.
     #[error(
         "the message holds 8-bit text inside {0}, which must not be re-encoded, and the server does not offer 8BITMIME"
@@ -71,15 +71,23 @@ pub enum CannotDowngrade {
          {MAX_HEADER} octets, and the server does not offer 8BITMIME"
     )]
     TooDeep,
+    /// Repaired, it is too large.
+    #[error("its repaired form has more than {octets} octets")]
+    TooLarge {
+        /// Of what was repaired until then.
+        octets: u64,
+    },
 }
 
-/// Repairs content for a server. Fields and parts that need nothing stay byte for byte. Doing it twice is doing it once.
+/// Repairs content for a server, into `most` octets or little more. Fields and parts that need nothing stay byte for byte.
+/// Doing it twice is doing it once.
 ///
 /// # Errors
-/// For a server without 8BITMIME, where it would have to touch what it must not, or does not understand what it would touch.
-pub fn fit(content: &[u8], server: Carries) -> Result<Fitted, CannotDowngrade> {
-    let mut fitting =
-        Fitting { patch: Patch::new(content), server, changes: Changes::default(), smtp_utf8: false, header: 0 };
+/// For a server without 8BITMIME, where it would have to touch what it must not, or does not understand what it would
+/// touch; where it outgrows `most`.
+pub fn fit(content: &[u8], server: Carries, most: u64) -> Result<Fitted, CannotFit> {
+    let (patch, changes) = (Patch::new(content), Changes::default());
+    let mut fitting = Fitting { patch, server, changes, smtp_utf8: false, header: 0, most };
     fitting.entity(0..content.len(), Place::Message, 0)?;
     let Fitting { patch, changes, smtp_utf8, header, .. } = fitting;
     let body = if patch.reached() > header { Body::Changed } else { Body::Kept };
@@ -102,6 +110,8 @@ struct Fitting<'a> {
     smtp_utf8: bool,
     /// Octets of the header block of the message.
     header: usize,
+    /// Octets of the repaired content at most.
+    most: u64,
 }
 
 /// How the body of a part without parts is written.
@@ -115,15 +125,19 @@ enum Writing {
 }
 
 impl Fitting<'_> {
-    fn entity(&mut self, octets: Range<usize>, place: Place, depth: usize) -> Result<(), CannotDowngrade> {
+    fn entity(&mut self, octets: Range<usize>, place: Place, depth: usize) -> Result<(), CannotFit> {
         let content = &self.patch.source()[octets.clone()];
+        // Each of a million small parts may get fields of its own.
+        if self.patch.written() > self.most {
+            return Err(CannotFit::TooLarge { octets: self.patch.written() });
+        }
         let found = Found::of(content);
         if found.nothing() && place != Place::Message {
             return Ok(());
         }
         if depth > MAX_DEPTH || HeaderBlock::octets(content, MAX_HEADER) > MAX_HEADER {
             self.disarm(octets);
-            return self.leave(found, "parts in parts, or a header, without end", CannotDowngrade::TooDeep);
+            return self.leave(found, "parts in parts, or a header, without end", CannotFit::TooDeep);
         }
         let (mut block, body) = HeaderBlock::split(content);
         let start = octets.end - body.len();
@@ -162,7 +176,7 @@ impl Fitting<'_> {
             _ if found.nothing() => Ok(()),
             _ if media.is_protected() => {
                 self.disarm(body);
-                self.leave(found, &media.name, CannotDowngrade::Protected(media.name.clone()))
+                self.leave(found, &media.name, CannotFit::Protected(media.name.clone()))
             }
             _ if has_parts => self.multipart(body, found, &media, depth),
             writing => {
@@ -173,7 +187,7 @@ impl Fitting<'_> {
     }
 
     /// What must not be touched goes as it is, where the server may take it.
-    fn leave(&mut self, found: Found, within: &str, error: CannotDowngrade) -> Result<(), CannotDowngrade> {
+    fn leave(&mut self, found: Found, within: &str, error: CannotFit) -> Result<(), CannotFit> {
         if found.eight_bit && self.server == Carries::SevenBit {
             return Err(error);
         }
@@ -203,14 +217,14 @@ impl Fitting<'_> {
         block: &mut HeaderBlock<'_>,
         place: Place,
         charset: Option<&str>,
-    ) -> Result<(), CannotDowngrade> {
+    ) -> Result<(), CannotFit> {
         let owner = if place == Place::Message { Owner::Message } else { Owner::Part };
         block.try_edit(|field| {
             let mended = mend(field, owner, charset);
             let ascii = mended.as_ref().map_or(field, |mended| &mended.field).raw().is_ascii();
             match self.server {
                 _ if ascii => {}
-                Carries::SevenBit => return Err(CannotDowngrade::Address(field.name().into())),
+                Carries::SevenBit => return Err(CannotFit::Address(field.name().into())),
                 Carries::EightBit => self.changes.left(Found { eight_bit: true, ..Found::default() }, field.name()),
                 Carries::Utf8Header => self.smtp_utf8 = true,
             }
@@ -227,11 +241,11 @@ impl Fitting<'_> {
         found: Found,
         media: &MediaType,
         depth: usize,
-    ) -> Result<(), CannotDowngrade> {
+    ) -> Result<(), CannotFit> {
         let place = if media.name == "multipart/digest" { Place::DigestPart } else { Place::Part };
         let Some(sections) = media.sections(&self.patch.source()[body.clone()]) else {
             if found.eight_bit && self.server == Carries::SevenBit {
-                return Err(CannotDowngrade::NoParts(media.name.clone()));
+                return Err(CannotFit::NoParts(media.name.clone()));
             }
             self.frame(body, media);
             return Ok(());
@@ -266,9 +280,9 @@ impl Fitting<'_> {
                 out.extend_from_slice(end);
                 continue;
             }
-            let octets = line.iter().filter(|byte| **byte != 0);
-            let plain: Vec<u8> = octets.map(|byte| if refused && !byte.is_ascii() { b'?' } else { *byte }).collect();
-            lines::broken(&plain, out);
+            // Taking NUL out could make a delimiter of what is none.
+            let plain = line.iter().map(|byte| if *byte == 0 || refused && !byte.is_ascii() { b'?' } else { *byte });
+            lines::broken(&plain.collect::<Vec<u8>>(), out);
         }
     }
 
@@ -280,14 +294,14 @@ impl Fitting<'_> {
         media: &MediaType,
         block: &mut HeaderBlock<'_>,
         place: Place,
-    ) -> Result<Writing, CannotDowngrade> {
+    ) -> Result<Writing, CannotFit> {
         let body = &self.patch.source()[body];
         let refused = found.eight_bit && self.server == Carries::SevenBit;
         let unfit = refused || found.nul || found.long;
         let declared = block.find(ENCODING).map(|field| encoding_name(&field.value())).unwrap_or_default();
         let writing = match declared.as_str() {
             encoding if encoding.starts_with("x-") || encoding.contains("uuencode") => {
-                self.leave(found, encoding, CannotDowngrade::UnknownEncoding(declared.clone()))?;
+                self.leave(found, encoding, CannotFit::UnknownEncoding(declared.clone()))?;
                 return Ok(Writing::AsItIs);
             }
             "quoted-printable" | "base64" if !unfit => return Ok(Writing::AsItIs),
@@ -341,8 +355,10 @@ impl Fitting<'_> {
             Writing::AsItIs => self.disarm(body),
             Writing::MendedQuoted => mend_quoted_printable(octets, self.patch.replace(body)),
             Writing::MendedBase64 => {
-                // What is not of its alphabet is no part of the data (RFC 2045 §6.8).
-                let data: Vec<u8> = octets.iter().copied().filter(|byte| byte.is_ascii() && *byte != 0).collect();
+                // What is not of its alphabet is no part of the data (RFC 2045 §6.8). A dash that the others stood behind
+                // could make a delimiter of its line.
+                let stays = |byte: &u8| byte.is_ascii() && !matches!(byte, 0 | b'-');
+                let data: Vec<u8> = octets.iter().copied().filter(stays).collect();
                 lines::broken(&data, self.patch.replace(body));
             }
             Writing::Encoded(encoding) => {
@@ -362,7 +378,7 @@ fn encoding_name(value: &[u8]) -> String {
 }
 
 /// Far more than mail programs write, far less than the stack holds.
-const MAX_DEPTH: usize = 50;
+const MAX_DEPTH: usize = 20;
 /// As many as the intake takes of a message's own, and more than our own additions to those.
 const MAX_HEADER: usize = 512 * 1024;
 const ENCODING: &str = "Content-Transfer-Encoding";

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::dkim::Signatures;
-use super::encoding::{CannotDowngrade, Carries, fit};
+use super::encoding::{CannotFit, Carries, fit};
 use super::fields::FieldRule;
 use super::header::HeaderBlock;
 use super::repair::Repair;
@@ -55,7 +55,7 @@ pub enum Unsendable {
     Sender(#[from] SenderRefused),
     /// It cannot become plain ASCII.
     #[error("The provider takes no 8-bit mail and the message cannot be re-encoded: {0}.")]
-    Encoding(#[from] CannotDowngrade),
+    Encoding(#[from] CannotFit),
     /// It is too large.
     #[error(
         "The message has {octets} octets, the account carries {limit} (`caps.message_size`, or what its host says)."
@@ -104,7 +104,10 @@ pub fn render(
         }
         (envelope.recipients, unwritable) = envelope.recipients.into_iter().partition(Address::is_ascii);
     }
-    let fitted = fit(&content, abilities.carries())?;
+    let fitted = fit(&content, abilities.carries(), abilities.size).map_err(|error| match error {
+        CannotFit::TooLarge { octets } => Unsendable::Size { octets, limit: abilities.size },
+        error => error.into(),
+    })?;
     content = fitted.content.unwrap_or(content);
     repairs.extend(fitted.repairs);
     repairs.extend(signatures.broken(&HeaderBlock::split(&content).0, fitted.body));

@@ -28,6 +28,11 @@ impl<'a> Patch<'a> {
         out
     }
 
+    /// Octets of what is edited so far.
+    pub(super) fn written(&self) -> u64 {
+        self.out.as_ref().map_or(0, |out| out.len() as u64)
+    }
+
     /// Where the last stretch so far ends; 0 where there is none.
     pub(super) fn reached(&self) -> usize {
         self.done

@@ -33,13 +33,13 @@ fn decoded(content: &[u8]) -> (Vec<String>, Vec<Part>) {
 
 /// The content as this server gets it, and what is told of the repairs.
 fn fitted(content: &[u8], server: Carries) -> (Vec<u8>, Vec<String>) {
-    let fitted = fit(content, server).unwrap();
+    let fitted = fit(content, server, u64::MAX).unwrap();
     let told = fitted.repairs.iter().map(Repair::to_string).collect();
     (fitted.content.unwrap_or(content.to_vec()), told)
 }
 
-fn to_seven_bit(content: &[u8]) -> Result<Vec<u8>, CannotDowngrade> {
-    fit(content, Carries::SevenBit).map(|fitted| fitted.content.unwrap_or(content.to_vec()))
+fn to_seven_bit(content: &[u8]) -> Result<Vec<u8>, CannotFit> {
+    fit(content, Carries::SevenBit, u64::MAX).map(|fitted| fitted.content.unwrap_or(content.to_vec()))
 }
 
 fn seven_bit(content: &str) -> String {
@@ -55,7 +55,7 @@ fn what_needs_nothing_is_not_even_copied() {
     for content in ["", "Subject: a\r\n\r\nbody\r\n", multipart, "x\x7f", "Disk full\r\n", &"x".repeat(998)] {
         for server in [Carries::SevenBit, Carries::EightBit, Carries::Utf8Header] {
             let nothing = Fitted { content: None, smtp_utf8: false, body: Body::Kept, repairs: Vec::new() };
-            assert_eq!(fit(content.as_bytes(), server), Ok(nothing));
+            assert_eq!(fit(content.as_bytes(), server, u64::MAX), Ok(nothing));
         }
     }
 }
@@ -99,7 +99,7 @@ fn parts_are_encoded_one_by_one() {
 
 #[test]
 fn what_is_protected_is_not_touched() {
-    let protected = |media: &str| Err(CannotDowngrade::Protected(media.to_owned()));
+    let protected = |media: &str| Err(CannotFit::Protected(media.to_owned()));
     let part = |media: &str, text: &str| {
         let head =
             "Subject: ü\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: ";
@@ -117,7 +117,7 @@ fn what_is_protected_is_not_touched() {
 
 #[test]
 fn what_cannot_be_understood_is_said() {
-    use CannotDowngrade::{Address, NoParts, TooDeep, UnknownEncoding};
+    use CannotFit::{Address, NoParts, TooDeep, UnknownEncoding};
     let deep = |depth: usize| {
         let open = |level| format!("Content-Type: multipart/mixed; boundary=b{level}\r\n\r\n--b{level}\r\n");
         (0..depth).map(open).collect::<String>() + "\r\nü"

@@ -89,7 +89,8 @@ fn header_text_is_ascii_for_every_server() {
 fn an_address_beyond_ascii_stays_and_is_declared_where_the_server_takes_it() {
     let content = "To: Jürgen <jürgen@x>\r\nSubject: ü\r\n\r\nbody\r\n".as_bytes();
     let out = "To: Jürgen <jürgen@x>\r\nSubject: =?utf-8?B?w7w=?=\r\n\r\nbody\r\n".as_bytes();
-    let [declared, raw] = [Carries::Utf8Header, Carries::EightBit].map(|server| fit(content, server).unwrap());
+    let [declared, raw] =
+        [Carries::Utf8Header, Carries::EightBit].map(|server| fit(content, server, u64::MAX).unwrap());
     assert_eq!((declared.content.as_deref(), declared.smtp_utf8, declared.repairs.len()), (Some(out), true, 1));
     assert_eq!((raw.content.as_deref(), raw.smtp_utf8), (Some(out), false));
     assert_eq!(raw.repairs[1].to_string(), "octets beyond ASCII in To left as they are");
@@ -134,15 +135,25 @@ fn eight_bit_text_says_what_it_is() {
 }
 
 #[test]
-fn nul_is_encoded_in_bodies_and_dropped_elsewhere() {
-    let content = "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\nno\0body\r\n--b\r\n\r\na\0b\r\n--b\r\n\
-        Content-Transfer-Encoding: base64\r\n\r\nYW\0Jj\r\n--b--\r\n";
+fn a_million_parts_do_not_grow_beyond_what_the_server_takes() {
+    let parts = "--b\r\n\r\n\u{fc}\0\r\n".repeat(10_000);
+    let content = format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n{parts}--b--\r\n");
+    let most = 200_000;
+    let Err(CannotFit::TooLarge { octets }) = fit(content.as_bytes(), Carries::EightBit, most) else { panic!() };
+    assert!((most + 1..most + 1000).contains(&octets), "{octets}");
+    assert!(fit(content.as_bytes(), Carries::EightBit, u64::MAX).is_ok());
+}
+
+#[test]
+fn nul_is_encoded_in_bodies_and_makes_no_delimiter() {
+    let content = "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\nno\0body\r\n--b\0\r\n--b\r\n\r\na\0b\r\n--b\r\n\
+        Content-Transfer-Encoding: base64\r\n\r\nYW\0Jj\r\n-\0-b\r\n--b--\r\n";
     let (out, told) = fitted(content.as_bytes(), Carries::EightBit);
     let out = String::from_utf8(out).unwrap();
     for kept in [
-        "\r\n\r\nnobody\r\n--b\r\n",
+        "\r\n\r\nno?body\r\n--b?\r\n--b\r\n",
         "Content-Transfer-Encoding: quoted-printable\r\n\r\na=00b\r\n--b",
-        "\r\n\r\nYWJj\r\n--b--\r\n",
+        "\r\n\r\nYWJj\r\nb\r\n--b--\r\n",
     ] {
         assert!(out.contains(kept), "{out}");
     }
@@ -166,7 +177,7 @@ fn what_is_protected_goes_as_it_is_and_that_is_told() {
         let content = format!(
             "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n{line}\r\n--b\r\n{inner}\r\n--b--\r\n"
         );
-        let fitted = fit(content.as_bytes(), Carries::EightBit).unwrap();
+        let fitted = fit(content.as_bytes(), Carries::EightBit, u64::MAX).unwrap();
         let out = String::from_utf8(fitted.content.unwrap()).unwrap();
         assert!(out.ends_with(&format!("\r\n--b\r\n{inner}\r\n--b--\r\n")));
         assert_eq!((fitted.body, fitted.repairs[0].kind()), (Body::Changed, "lines_reencoded"));
@@ -222,7 +233,7 @@ fn a_large_message_takes_time_in_proportion() {
         format!("To: {words}\r\nX-List: {words}\r\nSubject: {}\r\n\r\n", "=?utf-8?".repeat(20_000)),
         format!("\r\n{}", "\0\r\n".repeat(1 << 20)),
     ] {
-        assert!(fit(content.as_bytes(), Carries::EightBit).is_ok());
+        assert!(fit(content.as_bytes(), Carries::EightBit, u64::MAX).is_ok());
     }
 }
 
@@ -294,9 +305,9 @@ proptest! {
           To: [ü<>(),@\"]{0,9}\r\n|--b\r\n|--b--\r\n|ü\0|[a=-]{990,1100}|\r\n){0,12}".prop_map(String::into_bytes),
     ]) {
         for server in SERVERS {
-            if let Ok(Fitted { content: Some(out), .. }) = fit(&content, server) {
+            if let Ok(Fitted { content: Some(out), .. }) = fit(&content, server, u64::MAX) {
                 prop_assert!(is_sound(&out), "{}", String::from_utf8_lossy(&out));
-                let again = fit(&out, server).unwrap();
+                let again = fit(&out, server, u64::MAX).unwrap();
                 prop_assert_eq!((again.content, again.body), (None, Body::Kept), "{}", String::from_utf8_lossy(&out));
             }
         }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use super::{Failure, runtime, start_log};
 use crate::app::{App, AppError};
 use crate::config::Config;
@@ -19,6 +21,7 @@ impl Serve {
     pub(super) fn run(self, config: &Path) -> Result<(), Failure> {
         let settings = Config::load(config).map_err(AppError::from)?;
         start_log(self.log_format);
+        raise_open_files();
         // Before there are threads: it changes the environment.
         let inherited = Inherited::from_environment();
         let runtime = runtime()?;
@@ -27,4 +30,11 @@ impl Serve {
         runtime.shutdown_timeout(std::time::Duration::from_secs(1));
         done.map_err(Failure::from)
     }
+}
+
+/// Each connection is an open file, and the usual soft limit of 1024 is for programs that use select(2), which we do not.
+/// Where this fails, fewer connections are taken at a time, and that is told when it happens.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }

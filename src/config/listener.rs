@@ -63,7 +63,7 @@ fn read_one(
     let public = table.read_or(report, "public", false, value::truth);
     let tolerant = table.read_or(report, "tolerant", !public, value::truth);
     let tls = tls(table, report, around);
-    let by_unix = addresses.iter().any(|at| matches!(at.value, ListenAddress::Unix(_)));
+    let by_unix = addresses.iter().all(|at| matches!(at.value, ListenAddress::Unix(_)));
     let auth = auth(table, report, around, tls.is_some() || by_unix);
     let hostname = table.read_or(report, "hostname", around.hostname.clone(), value::own_name);
     let networks = networks(table, report, &addresses, &Openness { public, auth: &auth, clients });

@@ -1,5 +1,5 @@
-//! Configurations: whatever stands in one, it is taken or refused with its lines named, and no file that it names is
-//! touched where secrets are out of reach.
+//! Configurations: whatever stands in one, it is taken or refused with its lines named, and no secret that it names is read
+//! where secrets are out of reach.
 
 #![no_main]
 

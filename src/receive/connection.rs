@@ -152,7 +152,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         if self.run(banner).await.is_err() {
             // After its 250 a client may go as it likes, and before that it knows.
             let told = self.session.hung_up();
-            let _ = self.perform(told).await;
+            self.perform(told).await;
         }
         self.abandon().await;
     }
@@ -163,13 +163,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
     /// Where the client is gone before that.
     async fn run(&mut self, banner: Vec<Action>) -> io::Result<()> {
         let mut end = None;
-        self.perform(banner).await?;
+        self.perform(banner).await;
         loop {
             self.flush().await?;
             match self.flow {
                 Flow::On => {}
                 Flow::Securing => {
-                    self.secure().await?;
+                    self.secure().await;
                     continue;
                 }
                 Flow::Closing => {
@@ -201,29 +201,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                     now => self.session.timeout(now.before(self.paused)),
                 },
             };
-            self.perform(actions).await?;
+            self.perform(actions).await;
         }
     }
 
     /// Shakes hands, and tells the session. Where that fails, or the daemon stops meanwhile, the session is over: what the
     /// client would say next is anybody's guess.
-    async fn secure(&mut self) -> io::Result<()> {
+    async fn secure(&mut self) {
         self.flow = Flow::Closing;
         let secured = tokio::select! {
             secured = self.stream.secure() => secured,
-            _ = self.shutdown.requested() => return Ok(()),
+            _ = self.shutdown.requested() => return,
         };
         match secured {
             Ok(()) => {
                 self.flow = Flow::On;
                 let now = self.now();
                 let actions = self.session.secured(now);
-                self.perform(actions).await
+                self.perform(actions).await;
             }
-            Err(failed) => {
-                self.report(&Event::Refused(failed.refused()));
-                Ok(())
-            }
+            Err(failed) => self.report(&Event::Refused(failed.refused())),
         }
     }
 
@@ -232,7 +229,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         while !self.input.is_empty() && self.flow == Flow::On && self.turn == Turn::Goes {
             let now = self.now();
             let actions = self.session.handle(self.input.piece(), now);
-            self.perform(actions).await?;
+            self.perform(actions).await;
             if self.output.len() >= OUTPUT_OCTETS {
                 self.flush().await?;
             }
@@ -273,7 +270,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         self.services.clock.now().before(self.paused)
     }
 
-    async fn perform(&mut self, actions: Vec<Action>) -> io::Result<()> {
+    async fn perform(&mut self, actions: Vec<Action>) {
         let mut actions = actions.into_iter();
         while let Some(action) = actions.next() {
             match action {
@@ -293,7 +290,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                 }
             }
         }
-        Ok(())
     }
 
     fn report(&self, event: &Event) {

@@ -49,10 +49,8 @@ impl Observer {
     pub fn refused(&self, refused: &Refused<'_>) {
         self.refused_quietly(refused);
         let Refused { client, step, reply, .. } = refused;
-        let Line::Written { before, last } = self.line(client) else { return };
+        let Some((unwritten, remark)) = self.line(client) else { return };
         let user = refused.user.map(|user| format!(" as user {user}")).unwrap_or_default();
-        let before = (before > 0).then_some(before);
-        let remark = remark(before, last);
         warn!(
             event = "refused",
             client = %client,
@@ -63,7 +61,7 @@ impl Observer {
             to = refused.recipient.map(tracing::field::display),
             reply = %reply,
             status = reply.status().map(tracing::field::display),
-            unwritten = before,
+            unwritten,
             "refused {client} at {step}{user}: {reply}{remark}",
         );
     }
@@ -96,12 +94,10 @@ impl Observer {
             "client {client} ended a message with a dot {stood}, which ends none, and left: the message is lost; {advice}"
         );
         self.perhaps_lost(client, sentence.clone());
-        let Line::Written { before, last } = self.line(client) else { return };
-        let before = (before > 0).then_some(before);
-        let remark = remark(before, last);
+        let Some((unwritten, remark)) = self.line(client) else { return };
         warn!(
             event = "unterminated",
-            client = %client, address = %origin, from = %from, unwritten = before, "{sentence}{remark}",
+            client = %client, address = %origin, from = %from, unwritten, "{sentence}{remark}",
         );
     }
 
@@ -112,12 +108,10 @@ impl Observer {
              enough, and is its network sound?"
         );
         self.perhaps_lost(client, sentence.clone());
-        let Line::Written { before, last } = self.line(client) else { return };
-        let before = (before > 0).then_some(before);
-        let remark = remark(before, last);
+        let Some((unwritten, remark)) = self.line(client) else { return };
         warn!(
             event = "cut_off",
-            client = %client, address = %origin, from = %from, unwritten = before, "{sentence}{remark}",
+            client = %client, address = %origin, from = %from, unwritten, "{sentence}{remark}",
         );
     }
 
@@ -161,9 +155,12 @@ impl Observer {
         self.happened(Kind::ClientRefused, client.as_str(), sentence, What::Happened(1));
     }
 
-    fn line(&self, client: &ClientName) -> Line {
-        let mut lines = self.told.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.admit(client, since_boot())
+    /// Whether a line of this client is written: how many before it were not, where any were, and what it says of that.
+    fn line(&self, client: &ClientName) -> Option<(Option<u64>, String)> {
+        let line = self.told.refusals.lock().unwrap_or_else(PoisonError::into_inner).admit(client, since_boot());
+        let Line::Written { before, last } = line else { return None };
+        let unwritten = (before > 0).then_some(before);
+        Some((unwritten, remark(unwritten, last)))
     }
 }
 
@@ -177,8 +174,8 @@ impl Told {
 }
 
 /// What a line says of those that are not written.
-fn remark(before: Option<u64>, last: bool) -> String {
-    let before = before.map(|count| format!(" ({count} before it not written)")).unwrap_or_default();
+fn remark(unwritten: Option<u64>, last: bool) -> String {
+    let before = unwritten.map(|count| format!(" ({count} before it not written)")).unwrap_or_default();
     let last = if last { " (more of this client are counted, and two a minute written)" } else { "" };
     before + last
 }

@@ -95,6 +95,18 @@ fn every_event_and_dependency_is_explained() {
 }
 
 #[test]
+fn each_module_of_the_tests_says_what_it_shows() {
+    let suite = std::fs::read_to_string(root().join("tests/suite.rs")).unwrap();
+    let text = std::fs::read_to_string(root().join("CONTRIBUTING.md")).unwrap();
+    let named = |line: &str| line.strip_prefix("mod ")?.strip_suffix(';').map(str::to_owned);
+    let modules: Vec<String> = suite.lines().filter_map(named).filter(|module| module != "support").collect();
+    assert!(modules.len() > 20, "{modules:?}");
+    for module in modules {
+        assert!(text.contains(&format!("\n| `{module}` | ")), "the table of tests lacks {module}");
+    }
+}
+
+#[test]
 fn made_up_violations_are_seen() {
     let floors = Floors::of_the_crate();
     let seen = |path: &str, text: &str| {

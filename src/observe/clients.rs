@@ -80,15 +80,18 @@ impl Observer {
     /// A client ended its content in a way that could smuggle mail, got no reply, and left.
     pub fn unterminated(&self, client: &ClientName, origin: Origin, from: &ReversePath, dot: LoneDot) {
         count(&self.counters.unterminated);
-        let (stood, advice) = match dot {
-            LoneDot::BetweenLfs => (
-                "between bare LFs",
-                format!("if this is a device of yours, `lf_end = true` in a [[client]] for {origin} takes it"),
-            ),
-            LoneDot::BesideCrLf => (
-                "with CRLF on one side and a bare LF on the other",
-                "its software has to send CRLF before and behind the dot".to_owned(),
-            ),
+        let stood = match dot {
+            LoneDot::BetweenLfs => "between bare LFs",
+            LoneDot::BesideCrLf => "with CRLF on one side and a bare LF on the other",
+        };
+        let advice = match (dot, origin) {
+            (LoneDot::BetweenLfs, Origin::Ip(address)) => {
+                format!("if this is a device of yours, `lf_end = true` in a [[client]] for {address} takes it")
+            }
+            // No [[client]] is for who comes by a Unix socket.
+            (LoneDot::BetweenLfs, Origin::Local) | (LoneDot::BesideCrLf, _) => {
+                "its software has to send CRLF before and behind the dot".to_owned()
+            }
         };
         let sentence = format!(
             "client {client} ended a message with a dot {stood}, which ends none, and left: the message is lost; {advice}"
@@ -221,5 +224,19 @@ mod tests {
         assert_eq!((counts.refused, counts.unterminated), (302, 1));
         let told: Vec<What> = observer.take_events().into_iter().map(|event| event.what).collect();
         assert_eq!(told, [What::Happened(302)]);
+    }
+
+    #[test]
+    fn lf_end_is_advised_only_to_whom_a_client_can_be_made_for() {
+        let observer = Observer::default();
+        let name = ClientName::from("camera");
+        let advises = |origin, dot| {
+            observer.unterminated(&name, origin, &ReversePath::Null, dot);
+            observer.take_events().iter().any(|event| event.sentence.contains("lf_end"))
+        };
+        let device = Origin::Ip([10, 0, 0, 5].into());
+        assert!(advises(device, LoneDot::BetweenLfs));
+        assert!(!advises(device, LoneDot::BesideCrLf));
+        assert!(!advises(Origin::Local, LoneDot::BetweenLfs), "no [[client]] is by a Unix socket");
     }
 }

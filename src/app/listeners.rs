@@ -104,7 +104,6 @@ impl Listeners {
             }
         }
         self.set_modes(&kept)?;
-        self.commons.know(&config.clients);
         self.running.retain(|addresses, running| {
             let settings = kept.remove(addresses);
             let stays = settings.is_some();

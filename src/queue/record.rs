@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{AccountName, ClientName, DeliveryId, LoginKey, MessageId, RouteName};
 use crate::provider::Caps;
 use crate::route::Priority;
-use crate::schedule::lane::Lane;
 use crate::schedule::plan::Flow;
 use crate::schedule::verdict::{Charge, Doubt, Heard, Outcome};
 use crate::smtp::{Address, Envelope, ReversePath};
@@ -388,13 +387,4 @@ pub struct Stats {
     pub live_bytes: u64,
     /// How old the oldest message is that waits, in seconds; what is on hold does not count.
     pub oldest_seconds: Option<u64>,
-}
-
-/// A lane and the account it belongs to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredLane {
-    /// The account.
-    pub account: AccountName,
-    /// How it stands.
-    pub lane: Lane,
 }

@@ -181,11 +181,10 @@ async fn a_stop_ends_idle_sessions_at_once_and_lets_content_end() {
 #[tokio::test]
 async fn an_address_that_is_taken_is_named_with_what_to_do() {
     let any = ListenAddress::Tcp("127.0.0.1:0".parse().unwrap());
-    let free = bind(&[any]).unwrap().tcp_addresses()[0];
-    let taken = [ListenAddress::Tcp(free)];
-    let _holds = bind(&taken).unwrap();
-    let error = bind(&taken).unwrap_err().to_string();
-    assert!(error.contains(&free.to_string()) && error.contains(&format!("(pid {})", std::process::id())), "{error}");
+    let holds = bind(&[any]).unwrap();
+    let taken = holds.tcp_addresses()[0];
+    let error = bind(&[ListenAddress::Tcp(taken)]).unwrap_err().to_string();
+    assert!(error.contains(&taken.to_string()) && error.contains(&format!("(pid {})", std::process::id())), "{error}");
 }
 
 /// Quirk 20: scripts that send all they have to say at once, and listen afterwards.

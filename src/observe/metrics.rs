@@ -25,7 +25,7 @@ pub(super) struct Counters {
 pub struct Counts {
     /// Messages stored.
     pub accepted: u64,
-    /// Refusals of clients: each one perhaps a lost message, since devices do not try again.
+    /// Refusals of clients, and messages that broke off: each one perhaps a lost message, since devices do not try again.
     pub refused: u64,
     /// Recipients delivered.
     pub delivered: u64,

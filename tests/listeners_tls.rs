@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream as BlockingStream;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -278,4 +278,28 @@ async fn a_reload_switches_tls_on_where_a_listener_runs() {
     daemon.wait_for("reloaded", |line| line["event"] == "reloaded");
     assert!(line(&mut connect(daemon.address(), &pem).await.unwrap()).await.starts_with("220 relay.example "));
     assert!(ask(&mut plain, "NOOP").await.starts_with("250 "));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_does_not_wait_for_a_handshake() {
+    let (site, _) = site("starttls");
+    let daemon = site.serve();
+    let (mut silent, _) = greeted(&daemon).await;
+    assert!(ask(&mut silent, "STARTTLS").await.starts_with("220 "));
+    stops_at_once(daemon);
+
+    let (site, pem) = self::site("implicit");
+    let daemon = site.serve();
+    let mut silent = BlockingStream::connect(daemon.address()).unwrap();
+    silent.write_all(b"\x16\x03\x01").unwrap();
+    // Connections are taken in their order.
+    assert!(line(&mut connect(daemon.address(), &pem).await.unwrap()).await.starts_with("220 "));
+    stops_at_once(daemon);
+}
+
+fn stops_at_once(daemon: Daemon) {
+    let begun = Instant::now();
+    assert_eq!(daemon.stop(), 0);
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(15), "the grace is for messages: {took:?}");
 }

@@ -12,6 +12,7 @@ use crate::queue::sqlite::{Options, SqliteStore};
 use crate::queue::{Queue, QueueReader};
 use crate::receive::Stopper;
 use crate::route::{self, Priority};
+use crate::session::AuthRule;
 
 /// Shows the time of the paused runtime.
 struct RuntimeClock(Instant);
@@ -92,14 +93,24 @@ impl Client {
     }
 
     fn begin_with(client: route::Client, clock: Arc<RuntimeClock>, commons: Arc<Commons>) -> Self {
+        Self::begin_under(AuthRule::None, None, client, clock, commons)
+    }
+
+    fn begin_under(
+        auth: AuthRule,
+        users: Option<Arc<Users>>,
+        client: route::Client,
+        clock: Arc<RuntimeClock>,
+        commons: Arc<Commons>,
+    ) -> Self {
         let (stream, server) = tokio::io::duplex(1 << 20);
         let ((kept, intake), (stopper, shutdown)) = (Kept::behind_an_intake(clock.clone()), Stopper::new());
         let peer = Peer { client, origin: Origin::Ip([10, 0, 0, 5].into()) };
-        let policy = Policy { max_message_size: 1 << 22, max_recipients: 10, ..Policy::new("relay.example") };
+        let policy = Policy { max_message_size: 1 << 22, max_recipients: 10, auth, ..Policy::new("relay.example") };
         let task = tokio::spawn(async move {
             let observer = Observer::default();
             let (intake, clock, commons) = (&intake, clock.as_ref(), commons.as_ref());
-            let services = Services { intake, observer: &observer, clock, commons, users: None };
+            let services = Services { intake, observer: &observer, clock, commons, users: users.as_ref() };
             let server = Stream::plain(server, None, policy.timeout);
             converse(server, Opening::InOrder, peer, policy, services, shutdown).await;
         });
@@ -326,4 +337,21 @@ async fn a_stop_ends_the_pause() {
     assert!(client.hear().await.starts_with("421 4.3.2 "));
     client.task.await.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_for_the_answer_to_a_wrong_password() {
+    let clock = Arc::new(RuntimeClock(Instant::now()));
+    let (commons, camera) = (Commons::new(clock.clone()), route::Client::named("camera".into()));
+    let auth = AuthRule::Required { in_plain_text: true };
+    let mut client = Client::begin_under(auth, Some(Arc::default()), camera, clock, commons);
+    client.hear().await;
+    let begun = Instant::now();
+    client.say(b"AUTH PLAIN AHUAcA==\r\n").await;
+    tokio::task::yield_now().await;
+    client.stopper.stop(Duration::from_secs(30));
+    let mut heard = String::new();
+    client.stream.read_to_string(&mut heard).await.unwrap();
+    assert!(heard.starts_with("454 4.7.0 ") && heard.contains("\r\n421 4.3.2 "), "{heard}");
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
 }

@@ -237,12 +237,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         Ok(())
     }
 
-    /// Leaves the client unread while it has sent more than its rate. What it has sent by then is looked at once: one that
-    /// is gone, or wants to, need not be waited for, and a device whose QUIT is not answered sends its message again.
+    /// Leaves the client unheard while it has sent more than its rate. What it sends meanwhile is looked at, as far as it fits:
+    /// one that is gone, or wants to, need not be waited for, unless it has begun a message. A device whose QUIT is not
+    /// answered sends its message again.
     async fn pause(&mut self) -> io::Result<()> {
         let Services { clock, commons, observer, .. } = self.services;
         let begun = clock.now();
         let mut changes = commons.rates.changes();
+        let mut gone = false;
         while let Some(wait) = commons.rates.wait(&self.peer.client.name) {
             if wait.notice == Notice::Begins {
                 observer.slowed(&self.peer.client.name, self.peer.origin, wait.whole);
@@ -251,11 +253,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                 () = sleep(wait.span) => {}
                 () = changes.next() => {}
                 _ = self.shutdown.requested() => break,
-                read = self.input.fill(&mut self.stream), if self.input.is_empty() => {
-                    if read? == 0 {
-                        return Err(io::ErrorKind::UnexpectedEof.into());
-                    }
-                }
+                read = self.input.fill(&mut self.stream), if !gone && self.input.has_room() => match read {
+                    Ok(1..) => {}
+                    // What is whole of it is taken, and what is not is told.
+                    Ok(0) | Err(_) if self.input.may_hold_content() => gone = true,
+                    Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    Err(error) => return Err(error),
+                },
             }
             if self.input.begins_with_quit() {
                 break;

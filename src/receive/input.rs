@@ -10,7 +10,7 @@ const OCTETS: usize = 16 * 1024;
 /// in memory. Also the most that the session keeps while a question is open.
 const PIECE_OCTETS: usize = 1024;
 
-/// A buffer that is filled when it is empty.
+/// A buffer that is used up before it is filled anew.
 #[derive(Debug)]
 pub(super) struct Input {
     octets: Vec<u8>,
@@ -27,11 +27,19 @@ impl Input {
         self.from == self.to
     }
 
-    /// Reads into the empty buffer; returns how much, nothing at the end of the stream. Where this is given up, nothing was
-    /// read.
+    /// Whether more can be read behind what is there.
+    pub(super) fn has_room(&self) -> bool {
+        self.is_empty() || self.to < OCTETS
+    }
+
+    /// Reads behind what is there, where there is room; returns how much, nothing at the end of the stream. Where this is
+    /// given up, nothing was read.
     pub(super) async fn fill(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> io::Result<usize> {
-        let read = stream.read(&mut self.octets).await?;
-        (self.from, self.to) = (0, read);
+        if self.is_empty() {
+            (self.from, self.to) = (0, 0);
+        }
+        let read = stream.read(&mut self.octets[self.to..]).await?;
+        self.to += read;
         Ok(read)
     }
 
@@ -47,6 +55,11 @@ impl Input {
         self.from = self.to;
     }
 
+    /// Whether content may be in it, or a part of it.
+    pub(super) fn may_hold_content(&self) -> bool {
+        self.octets[self.from..self.to].windows(DATA.len()).any(|word| word.eq_ignore_ascii_case(DATA))
+    }
+
     /// Whether the client wants to go.
     pub(super) fn begins_with_quit(&self) -> bool {
         let rest = self.octets[self.from..self.to].trim_ascii_start();
@@ -55,3 +68,4 @@ impl Input {
 }
 
 const QUIT: &[u8] = b"QUIT";
+const DATA: &[u8] = b"DATA";

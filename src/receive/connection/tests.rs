@@ -312,19 +312,32 @@ async fn a_new_connection_of_a_client_that_owes_is_greeted_and_read_later() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_wants_to_go_or_is_gone_need_not_wait() {
-    for parting in [Some(&b"quit\r\n"[..]), None] {
+    for (said, parting) in [("quit\r\n", "221 "), ("MAIL FROM:<a@example.com>\r\n", ""), ("", "")] {
         let mut client = Client::begin_as(rated(1));
         client.hear().await;
         let begun = Instant::now();
         client.send().await;
-        if let Some(parting) = parting {
-            client.say(parting).await;
-            assert!(client.hear().await.starts_with("221 "));
+        client.say(said.as_bytes()).await;
+        tokio::task::yield_now().await;
+        if !parting.is_empty() {
+            assert!(client.hear().await.starts_with(parting));
         }
         drop(client.stream);
         client.task.await.unwrap();
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_of_a_client_that_is_gone_is_taken_in_its_turn() {
+    let mut client = Client::begin_as(rated(1));
+    client.hear().await;
+    let begun = Instant::now();
+    client.send().await;
+    client.say(b"MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.org>\r\nDATA\r\nx\r\n.\r\n").await;
+    drop(client.stream);
+    client.task.await.unwrap();
+    assert_eq!((client.kept.messages().await.len(), begun.elapsed().as_secs()), (2, 60));
 }
 
 #[tokio::test(start_paused = true)]

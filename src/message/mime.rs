@@ -27,7 +27,11 @@ impl MediaType {
     pub(super) fn read(value: &[u8]) -> Self {
         let parameters = parameters(value);
         let name = parameters.first().copied().unwrap_or_default();
-        let name = name.split(|byte| is_blank(*byte) || *byte == b'(').next().unwrap_or_default();
+        let bare = without_comments(name);
+        let mut words = bare.split(|byte| is_blank(*byte)).filter(|word| !word.is_empty());
+        // What stands in front of a type is passed over by readers: what they take for signed must not be touched.
+        let typed = words.clone().find(|word| word.contains(&b'/'));
+        let name = typed.or_else(|| words.next()).unwrap_or_default();
         let parameter = |wanted: &[u8]| {
             parameters.iter().skip(1).find_map(|parameter| {
                 let (name, value) = name_and_value(parameter)?;
@@ -157,6 +161,21 @@ pub(super) fn parameters(value: &[u8]) -> Vec<&[u8]> {
     parts.map(<[u8]>::trim_ascii).collect()
 }
 
+/// What stands outside of comments (RFC 5322 §3.2.2).
+fn without_comments(text: &[u8]) -> Vec<u8> {
+    let mut depth = 0_usize;
+    let outside = text.iter().filter(|byte| {
+        let before = depth;
+        match byte {
+            b'(' => depth += 1,
+            b')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        before == 0 && depth == 0
+    });
+    outside.copied().collect()
+}
+
 /// A parameter's name and its value as it is written.
 pub(super) fn name_and_value(parameter: &[u8]) -> Option<(&[u8], &[u8])> {
     let equals = parameter.iter().position(|byte| *byte == b'=')?;
@@ -193,6 +212,10 @@ mod tests {
             ("multipart/mixed;charset=x; BOUNDARY = abc (comment)", "multipart/mixed", Some("abc")),
             ("multipart/mixed (x); boundary=\"a\\\"b\"", "multipart/mixed", Some("a\"b")),
             ("multipart/mixed; boundary=", "multipart/mixed", None),
+            ("x multipart/signed; boundary=b", "multipart/signed", Some("b")),
+            ("text/plain charset=a/b", "text/plain", None),
+            ("(a (b)) multipart/signed(c); boundary=b", "multipart/signed", Some("b")),
+            ("text", "text", None),
             ("", "", None),
         ] {
             let boundary = boundary.map(|boundary: &str| boundary.as_bytes().to_vec());

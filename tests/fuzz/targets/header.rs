@@ -147,7 +147,10 @@ fn entity(content: &[u8]) -> Option<(Media, &[u8])> {
     let media = message.content_type()?;
     let name = format!("{}/{}", media.c_type, media.c_subtype.as_deref().unwrap_or_default()).to_ascii_lowercase();
     let media = Media { name, boundary: media.attribute("boundary").map(str::to_owned) };
-    (fields == 1 && HeaderBlock::split(header).1.is_empty()).then_some((media, body))
+    // The other parser passes over octets that no type has.
+    let as_written =
+        header.to_ascii_lowercase().windows(media.name.len()).any(|window| window == media.name.as_bytes());
+    (fields == 1 && as_written && HeaderBlock::split(header).1.is_empty()).then_some((media, body))
 }
 
 /// The parts between delimiter lines, without the line end in front of a delimiter.

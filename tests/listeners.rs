@@ -132,6 +132,9 @@ fn sockets_of_the_service_manager_are_served_by_their_names() {
     let unused = |line: &Value| line["kind"] == "unused_socket" && line["event"] == "alarm";
     let alarm = daemon.wait_for("alarm", unused);
     assert!(alarm["message"].as_str().unwrap().contains("address = \"systemd:submission\""), "{alarm}");
+    daemon.signal(Signal::HUP);
+    daemon.wait_for_count("reloaded", 2, |line| line["event"] == "reloaded");
+    assert_eq!(daemon.log().into_iter().filter(unused).count(), 1, "it is told once");
     // Its socket is there still, and can be served again.
     let early = TcpStream::connect(submission).unwrap();
     site.configure(&with_listeners(&both));

@@ -252,6 +252,15 @@ fn other_folder(site: &Site) -> std::path::PathBuf {
 }
 
 #[test]
+fn doctor_looks_at_the_certificate_of_a_listener() {
+    let (site, _) = site("starttls");
+    let output = site.run(&["doctor", "--json"]);
+    let found: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let fits = |one: &Value| one["check"] == "certificate" && one["seen"].as_str().unwrap().ends_with("fits its key");
+    assert!(found.iter().any(fits), "{found:#?}");
+}
+
+#[test]
 fn a_key_that_does_not_fit_is_refused_by_check_and_serve() {
     let (site, _) = site("starttls");
     assert!(site.run(&["check"]).status.success());

@@ -10,7 +10,7 @@ use mailsluice::ids::MessageId;
 use mailsluice::session::{
     Action, Answer, AuthRule, Event, Handover, Manners, Policy, Question, Quirk, Refused, Session, Stop, Tls,
 };
-use mailsluice::smtp::Reply;
+use mailsluice::smtp::{Reply, ReversePath};
 use mailsluice::time::Timestamp;
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
@@ -456,10 +456,34 @@ fn ten_thousand_commands_in_one_packet_are_each_answered() {
     assert_eq!(conversation.lines.iter().filter(|line| *line == "250 2.0.0 Ok").count(), 10_000);
 }
 
+/// Only where it goes on: a client that has sent all of it would be answered, were it still there.
+#[test]
+fn content_that_is_cut_off_while_a_chunk_is_stored_is_told_where_it_goes_on() {
+    let now = Timestamp::from_secs(1_795_362_588);
+    let begun = "HELO x\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.org>\r\nDATA\r\nSubject: x\r\n\r\n";
+    let content = "12345678\r\n".repeat(40_000);
+    let (mut session, _) = Session::new(policy(), now);
+    let asked = session.handle(format!("{begun}{content}").as_bytes(), now);
+    assert!(matches!(asked.last(), Some(Action::Ask(Question::Store { seq: 1, .. }))), "{asked:?}");
+    let from = ReversePath::Address("a@example.com".parse().unwrap());
+    assert_eq!(session.hung_up(), [Action::Abandon, Action::Report(Event::CutOff { from })]);
+
+    let (mut session, _) = Session::new(policy(), now);
+    session.handle(format!("{begun}{content}.\r\n").as_bytes(), now);
+    let asked = session.answer(Answer::Stored, now);
+    assert!(matches!(asked.last(), Some(Action::Ask(Question::Store { seq: 2, .. }))), "{asked:?}");
+    assert_eq!(session.hung_up(), [Action::Abandon]);
+}
+
 #[test]
 fn a_password_is_in_nothing_that_can_be_printed() {
-    let logins =
-        ["AUTH PLAIN AHVzZXIAc2VjcmV0\r\n", "AUTH LOGIN\r\ndXNlcg==\r\nc2VjcmV0\r\n", "AUTH AHVzZXIAc2VjcmV0\r\n"];
+    let logins = [
+        "AUTH PLAIN AHVzZXIAc2VjcmV0\r\n",
+        "AUTH LOGIN\r\ndXNlcg==\r\nc2VjcmV0\r\n",
+        "AUTH AHVzZXIAc2VjcmV0\r\n",
+        // The second waits while the first is looked at.
+        "AUTH PLAIN AHVzZXIAeA==\r\nAUTH PLAIN AHVzZXIAc2VjcmV0\r\n",
+    ];
     let rules = [AuthRule::AcceptAny, AuthRule::Required { in_plain_text: true }];
     for (login, auth) in logins.into_iter().flat_map(|login| rules.map(|auth| (login, auth))) {
         for cut in 0..=login.len() {

@@ -131,19 +131,9 @@ impl Listeners {
         Ok(())
     }
 
-    /// A client that connects to a socket that nobody serves waits for ever, and says nothing.
     fn tell_unused(&mut self, config: &Config) {
         let unused = self.inherited.unused(&all_addresses(config));
-        for name in unused.iter().filter(|name| !self.unused.contains(name)) {
-            let sentence = format!(
-                "The service manager has handed over the socket {name}, and no [[listener]] serves it: who connects there waits in vain. \
-                 Give a [[listener]] address = \"systemd:{name}\", or take the socket out of the .socket unit."
-            );
-            self.observer.alarm_begun("unused_socket", name, &sentence);
-        }
-        for name in self.unused.iter().filter(|name| !unused.contains(name)) {
-            self.observer.alarm_ended("unused_socket", name);
-        }
+        tell_change(&self.observer, &self.unused, &unused);
         self.unused = unused;
     }
 
@@ -153,6 +143,21 @@ impl Listeners {
 
     pub(super) async fn ended(&mut self) {
         while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Tells which sockets are unused now and were not `before`, and the other way round. A client that connects to a socket
+/// that nobody serves waits for ever, and says nothing.
+fn tell_change(observer: &Observer, before: &[String], unused: &[String]) {
+    for name in unused.iter().filter(|name| !before.contains(name)) {
+        let sentence = format!(
+            "The service manager has handed over the socket {name}, and no [[listener]] serves it: who connects there waits in vain. \
+             Give a [[listener]] address = \"systemd:{name}\", or take the socket out of the .socket unit."
+        );
+        observer.alarm_begun("unused_socket", name, &sentence);
+    }
+    for name in before.iter().filter(|name| !unused.contains(name)) {
+        observer.alarm_ended("unused_socket", name);
     }
 }
 
@@ -210,4 +215,23 @@ pub(super) fn reload(
     config.borrow().account_names().for_each(|account| logins.forgive(account));
     tell_service_manager(&[NotifyState::Ready]);
     told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alarm::happening::What;
+
+    #[test]
+    fn a_socket_that_nobody_serves_is_told_of_once_until_it_is_served() {
+        let observer = Observer::default();
+        let told = |before: &[&str], unused: &[&str]| -> Vec<(String, What)> {
+            let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+            tell_change(&observer, &owned(before), &owned(unused));
+            observer.take_events().into_iter().map(|event| (event.subject, event.what)).collect()
+        };
+        assert_eq!(told(&[], &["smtp"]), [("smtp".into(), What::Began)]);
+        assert_eq!(told(&["smtp"], &["smtp"]), []);
+        assert_eq!(told(&["smtp"], &["local"]), [("local".into(), What::Began), ("smtp".into(), What::Ended)]);
+    }
 }

@@ -129,6 +129,10 @@ mod tests {
                 expected.iter().map(|text: &String| text.replace("subject", "Subject")).collect();
             assert_eq!(broken(MESSAGE, &MESSAGE.replacen(was, is, 1), body), expected, "{is}");
         }
+        // A name that occurs once means the lowest of several fields.
+        let once = MESSAGE.replace("Subject: Subject", "Subject");
+        assert_eq!(broken(&once, &once.replace("upper", "other"), Body::Kept), [""; 0]);
+        assert_eq!(broken(&once, &once.replace("lower", "other"), Body::Kept), told("Subject"));
         let simple = MESSAGE.replace("relaxed", "simple");
         assert_eq!(broken(&simple, &simple.replace("  lower", " lower"), Body::Kept), told("Subject"));
         assert_eq!(broken("From: a@b\r\n\r\n", "From: c@d\r\n\r\n", Body::Changed), [""; 0]);

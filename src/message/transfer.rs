@@ -219,6 +219,12 @@ mod tests {
             quoted_printable_decode(&mended(soft.as_bytes())).unwrap(),
             format!("{}b\r\n", "a".repeat(1200)).as_bytes()
         );
+        // A soft line break among blanks at the end of a line would make text of them.
+        let blanks = format!("{}{}\r\n", "a".repeat(1200), " ".repeat(200));
+        assert_eq!(
+            quoted_printable_decode(&mended(blanks.as_bytes())).unwrap(),
+            format!("{}\r\n", "a".repeat(1200)).as_bytes()
+        );
         assert_eq!(mended(b"=C3=BC \xfc\0 = \r\n"), b"=C3=BC =FC=00 = \r\n");
     }
 

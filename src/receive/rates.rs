@@ -260,10 +260,12 @@ mod tests {
 
     #[test]
     fn a_rate_of_any_size_is_kept() {
-        for (count, window) in [(10_000_000, 1), (1, 31 * 86_400)] {
+        let month = SECOND * 31 * 86_400;
+        for (count, window, span) in [(10_000_000, 1, None), (1, 31 * 86_400, Some(month))] {
             let (_, rates, name) = begin(camera(count, window));
             assert_eq!(rates.wait(&name), None);
             rates.charge(&name);
+            assert_eq!(rates.wait(&name).map(|wait| wait.span), span);
         }
     }
 }

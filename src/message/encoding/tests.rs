@@ -58,6 +58,13 @@ fn what_needs_nothing_is_not_even_copied() {
             assert_eq!(fit(content.as_bytes(), server, u64::MAX), Ok(nothing));
         }
     }
+    // What an encoding leaves no room for needs nothing either, where the server takes it.
+    for encoding in ["quoted-printable", "base64"] {
+        let odd = format!("MIME-Version: 1.0\r\nContent-Transfer-Encoding: {encoding}\r\n\r\nQUJD\u{fc}\r\n");
+        for server in [Carries::EightBit, Carries::Utf8Header] {
+            assert_eq!(fit(odd.as_bytes(), server, u64::MAX).unwrap().content, None, "{encoding}");
+        }
+    }
 }
 
 #[test]

@@ -32,7 +32,7 @@ impl Setup {
     }
 
     fn plan(&self, now: Timestamp) -> Plan {
-        let route = "default".into();
+        let routes: [RouteName; 2] = ["default".into(), "other".into()];
         let names: Vec<AccountName> = (0..self.lanes.len()).map(|n| format!("a{n}").into()).collect();
         let accounts = self.lanes.iter().zip(&names).map(|(lane, name)| AccountState {
             name,
@@ -40,7 +40,8 @@ impl Setup {
             caps: &self.caps,
             ledger: &self.ledger,
         });
-        let routes = vec![RouteState { name: &route, accounts: accounts.collect() }];
+        let accounts: Vec<AccountState<'_>> = accounts.collect();
+        let routes = routes.iter().map(|name| RouteState { name, accounts: accounts.clone() }).collect();
         let (flows, shares, fairness) = (&self.flows, &self.shares, &Fairness::default());
         plan(&State { routes, flows, shares, next_due: None, fairness }, now)
     }
@@ -179,7 +180,7 @@ fn a_probe_takes_the_same_client_s_message_where_no_other_has_room() {
     assert_eq!(setup.clients(at(30)), ["fire"]);
 }
 
-/// What both flows leave of a part, on both routes, is one part: a client that has had it blocks nobody and wakes nobody.
+/// What both flows leave of a part is one part: a client that has had it blocks nobody and wakes nobody.
 #[test]
 fn a_client_takes_no_more_than_its_part_and_others_go_on() {
     let mut setup = Setup::new(
@@ -202,6 +203,18 @@ fn a_client_takes_no_more_than_its_part_and_others_go_on() {
     assert_eq!(plan.capped, [Capped { account: "a0".into(), client: Some(camera), free_at }]);
     setup.shares.insert("camera".into(), 50);
     assert_eq!(setup.clients(at(9)), ["camera", "camera"], "a greater share counts at once");
+}
+
+/// What a plan claims on one route is missing on the other.
+#[test]
+fn a_part_is_one_whichever_route_it_is_used_on() {
+    let other = |client, heads| Flow { route: "other".into(), ..flow(client, Priority::Normal, 0, heads) };
+    let mut setup =
+        Setup::new(caps(8, 60, 8), vec![flow("camera", Priority::Normal, 0, 1), other("camera", 9), other("form", 3)]);
+    setup.shares.insert("camera".into(), 25);
+    let mut claims = setup.clients(at(0));
+    claims.sort_unstable();
+    assert_eq!(claims, ["camera", "camera", "form", "form", "form"]);
 }
 
 /// What the part leaves of a message to many is all that a claim takes of the caps.

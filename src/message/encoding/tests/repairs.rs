@@ -214,6 +214,13 @@ fn what_nobody_reads_is_broken_but_for_delimiters() {
     );
     let (out, _) = repaired(&content, Carries::EightBit);
     assert!(out.contains(&format!("\r\n--{boundary}\r\n\r\nText.\r\n--{boundary}--\r\n")), "{out}");
+    // What begins a line where none began is no delimiter.
+    let preamble = format!("{}--c", "x".repeat(76 * 14));
+    let parts = format!(
+        "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n{preamble}\r\n--c\r\n\r\nText.\r\n--c--\r\n"
+    );
+    let (out, _) = repaired(&parts, Carries::EightBit);
+    assert!(out.contains("x\r\n --c\r\n--c\r\n\r\nText.\r\n--c--\r\n"), "{out}");
     let no_parts = format!("MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n{line}\r\n");
     assert!(is_sound(&fitted(no_parts.as_bytes(), Carries::EightBit).0));
 }

@@ -2,17 +2,17 @@
 
 mod arrival;
 mod commands;
+mod ending;
 mod login;
 
 use std::fmt;
 
 use super::content::Content;
-use super::contract::{Action, Answer, Event, Policy, Step, Stop, Tls};
+use super::contract::{Action, Answer, Policy, Step, Stop, Tls};
 use super::foreign::Foreign;
 use super::greeting::{Greeting, Standing};
 use super::lines::{LINE_OCTETS, Lines, RESPONSE_OCTETS};
 use super::output::{Output, Patience};
-use super::quirk::Quirk;
 use super::transaction::Transaction;
 use super::{auth, replies};
 use crate::smtp::{Reply, ReversePath};
@@ -214,28 +214,6 @@ impl Session {
         self.out.take()
     }
 
-    /// The client is gone, or the connection broke: what remains to be told.
-    pub fn hung_up(&mut self) -> Vec<Action> {
-        match std::mem::replace(&mut self.state, State::Closed) {
-            State::Content(transaction, content) => {
-                self.out.abandon(content.stored());
-                self.tell_lost(transaction, &content);
-            }
-            State::Storing(transaction, content, then) => {
-                self.out.abandon(content.stored());
-                // Content that is whole was answered, were there still somebody to hear it.
-                if matches!(then, Then::ReadOn) {
-                    self.tell_lost(transaction, &content);
-                }
-            }
-            State::Enqueuing { chunks, .. } => self.out.abandon(chunks),
-            State::Idle if self.purpose == Purpose::Fulfilled => self.out.note(Quirk::NoQuit),
-            State::Idle => self.tell_probe(),
-            State::Mail(_) | State::LoggingIn(_) | State::Verifying { .. } | State::Securing | State::Closed => {}
-        }
-        self.out.take()
-    }
-
     fn read_pending(&mut self, now: Timestamp) {
         let pending = std::mem::take(&mut self.pending);
         self.read(&pending, now);
@@ -297,67 +275,6 @@ impl Session {
             State::Mail(transaction) | State::Content(transaction, _) => Some(transaction.until),
             State::Idle | State::LoggingIn(_) | State::Securing => Some(self.stay_ends),
             State::Storing(..) | State::Enqueuing { .. } | State::Verifying { .. } | State::Closed => None,
-        }
-    }
-
-    /// Ends the session because a time limit has passed, and says which.
-    fn run_out(&mut self, now: Timestamp) {
-        let hostname = &self.policy.hostname;
-        let reply = match &self.state {
-            _ if self.step_ends <= now => replies::timed_out(hostname),
-            State::Mail(_) | State::Content(..) => replies::transaction_timed_out(hostname),
-            _ => replies::stayed_too_long(hostname),
-        };
-        if matches!(self.state, State::Idle) {
-            self.tell_probe();
-        }
-        self.end(reply);
-    }
-
-    /// Ends the session from our side (RFC 5321 §3.8). An open transaction is lost with it.
-    fn end(&mut self, reply: Reply) {
-        match std::mem::replace(&mut self.state, State::Closed) {
-            state @ State::Mail(_) => drop(self.refuse_in(state, Step::Data, reply)),
-            State::Content(transaction, content) => {
-                self.out.abandon(content.stored());
-                // One loss is told once.
-                if content.unterminated().is_some() {
-                    self.out.say(&reply);
-                    self.tell_unterminated(&transaction, &content);
-                } else {
-                    self.out.refuse(Step::Content, reply, Some(&transaction.envelope.reverse_path), None);
-                }
-            }
-            // In the middle of a handshake nothing can be said.
-            State::Securing | State::Closed => {}
-            State::Idle
-            | State::LoggingIn(_)
-            | State::Storing(..)
-            | State::Enqueuing { .. }
-            | State::Verifying { .. } => self.out.say(&reply),
-        }
-        self.out.push(Action::Close);
-    }
-
-    /// The client has left in the middle of content.
-    fn tell_lost(&mut self, transaction: Transaction, content: &Content) {
-        if content.unterminated().is_some() {
-            self.tell_unterminated(&transaction, content);
-        } else {
-            self.out.report(Event::CutOff { from: transaction.envelope.reverse_path });
-        }
-    }
-
-    fn tell_unterminated(&mut self, transaction: &Transaction, content: &Content) {
-        if let Some(dot) = content.unterminated() {
-            let from = transaction.envelope.reverse_path.clone();
-            self.out.report(Event::Unterminated { from, dot });
-        }
-    }
-
-    fn tell_probe(&mut self) {
-        if self.purpose == Purpose::Unknown && self.lines.start().is_empty() {
-            self.out.report(Event::Probe);
         }
     }
 

@@ -52,12 +52,14 @@ impl Session {
             state @ State::Mail(_) => drop(self.refuse_in(state, Step::Data, reply)),
             State::Content(transaction, content) => {
                 self.out.abandon(content.stored());
+                let from = transaction.envelope.reverse_path;
                 // One loss is told once.
-                if content.unterminated().is_some() {
-                    self.out.say(&reply);
-                    self.tell_unterminated(&transaction, &content);
-                } else {
-                    self.out.refuse(Step::Content, reply, Some(&transaction.envelope.reverse_path), None);
+                match content.unterminated() {
+                    Some(dot) => {
+                        self.out.say(&reply);
+                        self.out.report(Event::Unterminated { from, dot });
+                    }
+                    None => self.out.refuse(Step::Content, reply, Some(&from), None),
                 }
             }
             // In the middle of a handshake nothing can be said.
@@ -73,18 +75,11 @@ impl Session {
 
     /// The client has left in the middle of content.
     fn tell_lost(&mut self, transaction: Transaction, content: &Content) {
-        if content.unterminated().is_some() {
-            self.tell_unterminated(&transaction, content);
-        } else {
-            self.out.report(Event::CutOff { from: transaction.envelope.reverse_path });
-        }
-    }
-
-    fn tell_unterminated(&mut self, transaction: &Transaction, content: &Content) {
-        if let Some(dot) = content.unterminated() {
-            let from = transaction.envelope.reverse_path.clone();
-            self.out.report(Event::Unterminated { from, dot });
-        }
+        let from = transaction.envelope.reverse_path;
+        self.out.report(match content.unterminated() {
+            Some(dot) => Event::Unterminated { from, dot },
+            None => Event::CutOff { from },
+        });
     }
 
     fn tell_probe(&mut self) {

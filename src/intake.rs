@@ -298,7 +298,7 @@ fn repairs(prepared: &Prepared) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{AccountConfig, Destination, OnUncertain, QueueConfig};
+    use crate::config::{AccountConfig, Destination, OnUncertain};
     use crate::message::fields::FieldRule;
     use crate::message::repair::SenderField;
     use crate::message::sender::{SenderMode, SenderRefused, SenderRule};
@@ -338,14 +338,7 @@ mod tests {
             chunks: 0,
             size: 0,
         };
-        let config = |accounts| Config {
-            queue: QueueConfig::default(),
-            listeners: vec![],
-            clients: vec![],
-            accounts,
-            alarms: Default::default(),
-            reports: Default::default(),
-        };
+        let config = |accounts| Config { accounts, ..Config::default() };
         let refused = SenderRefused::Header { field: SenderField::From, text: "jane@x.org".into() };
         let allowed = vec!["webmaster@example.com".parse().unwrap()];
         assert_eq!(

@@ -49,8 +49,8 @@ mod table;
 pub mod users;
 mod value;
 
-/// The whole configuration.
-#[derive(Clone, Debug)]
+/// The whole configuration. One that was read has listeners and accounts; the default has none.
+#[derive(Clone, Debug, Default)]
 pub struct Config {
     /// `[queue]`.
     pub queue: QueueConfig,

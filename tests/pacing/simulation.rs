@@ -145,14 +145,7 @@ impl Simulation {
             max_age: Duration::from_secs(5 * 86_400),
             ephemeral: true,
         };
-        let config = Config {
-            queue,
-            listeners: Vec::new(),
-            clients: Vec::new(),
-            accounts,
-            alarms: Default::default(),
-            reports: Default::default(),
-        };
+        let config = Config { queue, accounts, ..Config::default() };
         let mut simulation = Self {
             config,
             truth: Timestamp::from_secs(1_800_000_000),

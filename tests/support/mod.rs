@@ -11,7 +11,6 @@ pub(crate) mod tls;
 
 use std::sync::Arc;
 
-use mailsluice::config::{Config, QueueConfig};
 use mailsluice::ids::MessageId;
 use mailsluice::intake::Intake;
 use mailsluice::queue::Queue;
@@ -36,15 +35,7 @@ impl TempQueue {
 
     /// A door into it.
     pub(crate) fn intake(&self) -> Intake {
-        let config = Config {
-            queue: QueueConfig::default(),
-            listeners: vec![],
-            clients: vec![],
-            accounts: vec![],
-            alarms: Default::default(),
-            reports: Default::default(),
-        };
-        let (_, config) = tokio::sync::watch::channel(Arc::new(config));
+        let (_, config) = tokio::sync::watch::channel(Arc::default());
         Intake::new(self.queue.clone(), Arc::default(), config, Arc::default(), MessageId(0))
     }
 

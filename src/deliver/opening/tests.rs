@@ -319,12 +319,5 @@ fn config(account: &AccountConfig) -> crate::config::Config {
         max_age: Duration::from_secs(1),
         ephemeral: true,
     };
-    crate::config::Config {
-        queue,
-        listeners: vec![],
-        clients: vec![],
-        accounts: vec![account.clone()],
-        alarms: Default::default(),
-        reports: Default::default(),
-    }
+    crate::config::Config { queue, accounts: vec![account.clone()], ..Default::default() }
 }

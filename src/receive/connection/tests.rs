@@ -5,7 +5,6 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::*;
-use crate::config::{Config, QueueConfig};
 use crate::provider::{Cap, Counted};
 use crate::queue::record::{ListRequest, Listed};
 use crate::queue::sqlite::{Options, SqliteStore};
@@ -37,15 +36,7 @@ impl Kept {
         let store = SqliteStore::open(options).unwrap();
         let reader = store.reader().unwrap();
         let queue = Queue::start(Box::new(store), vec![Box::new(reader)], clock);
-        let config = Config {
-            queue: QueueConfig::default(),
-            listeners: vec![],
-            clients: vec![],
-            accounts: vec![],
-            alarms: Default::default(),
-            reports: Default::default(),
-        };
-        let (_, config) = tokio::sync::watch::channel(Arc::new(config));
+        let (_, config) = tokio::sync::watch::channel(Arc::default());
         let intake = Intake::new(queue.clone(), Arc::default(), config, Arc::default(), MessageId(0));
         (Self { queue, _folder: folder }, intake)
     }

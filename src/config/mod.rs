@@ -390,6 +390,10 @@ impl fmt::Display for ListenAddress {
     }
 }
 
+/// Where programs of this machine hand in mail, unless somebody chose another place: a listener of the packaged
+/// configuration is there, and `mailsluice sendmail` looks there.
+pub const SUBMISSION_SOCKET: &str = "/run/mailsluice/submission";
+
 /// What stands before the path of a Unix socket.
 const UNIX: &str = "unix:";
 

@@ -29,6 +29,7 @@ mod queue_sqlite;
 mod quickstart;
 mod receive;
 mod reports;
+mod sendmail;
 mod session_scripts;
 mod session_socket;
 mod setup;

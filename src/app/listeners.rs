@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
-use super::{AppError, GRACE, tell_service_manager};
+use super::{AppError, GRACE, service_manager};
 use crate::config::{Config, ListenAddress, ListenerConfig, QueueConfig};
+use crate::control::desk::Listening;
 use crate::intake::Intake;
 use crate::observe::Observer;
 use crate::receive::{CertificateError, Commons, Inherited, Listener, Settings, Shutdown, Stopper, Unserved, unix};
@@ -40,6 +41,9 @@ pub(super) struct Ready {
 struct Running {
     settings: watch::Sender<Arc<Settings>>,
     stopper: Stopper,
+    /// Where it really listens.
+    on: Vec<ListenAddress>,
+    task: AbortHandle,
 }
 
 impl Ready {
@@ -83,8 +87,9 @@ impl Listeners {
             let (stopper, shutdown): (Stopper, Shutdown) = Stopper::new();
             let (intake, observer) = (Arc::clone(&self.intake), Arc::clone(&self.observer));
             let (clock, commons) = (Arc::clone(&self.clock), Arc::clone(&self.commons));
-            self.tasks.spawn(listener.serve(receiver, intake, observer, clock, commons, shutdown));
-            self.running.insert(addresses, Running { settings: sender, stopper });
+            let on = listener.addresses();
+            let task = self.tasks.spawn(listener.serve(receiver, intake, observer, clock, commons, shutdown));
+            self.running.insert(addresses, Running { settings: sender, stopper, on, task });
         }
         self.tell_unserved(config);
     }
@@ -138,6 +143,15 @@ impl Listeners {
         self.unserved = unserved;
     }
 
+    /// Where clients can connect, and where they should be able to and cannot.
+    pub(super) fn listening(&self) -> Listening {
+        let of = |gone: bool| {
+            let running = self.running.values().filter(move |running| running.task.is_finished() == gone);
+            running.flat_map(|running| running.on.iter().map(ToString::to_string)).collect()
+        };
+        Listening { on: of(false), gone: of(true) }
+    }
+
     pub(super) fn stop(&self, grace: Duration) {
         self.running.values().for_each(|running| running.stopper.stop(grace));
     }
@@ -189,7 +203,7 @@ pub(super) fn reload(
         return Err(said.into());
     };
     if let Ok(now) = NotifyState::monotonic_usec_now() {
-        tell_service_manager(&[NotifyState::Reloading, now]);
+        service_manager::tell(&[NotifyState::Reloading, now]);
     }
     let current = Arc::clone(&config.borrow());
     let outcome = Config::load(file).map_err(|errors| errors.to_string()).and_then(|fresh| {
@@ -215,7 +229,7 @@ pub(super) fn reload(
         }
     };
     config.borrow().account_names().for_each(|account| logins.forgive(account));
-    tell_service_manager(&[NotifyState::Ready]);
+    service_manager::tell(&[NotifyState::Ready]);
     told
 }
 

@@ -12,11 +12,11 @@ use crate::config::{Config, ListenAddress, QueueConfig, queue_path};
 use crate::control::request::{Answer, Request};
 use crate::control::{client, socket_path};
 use crate::doctor::lanes::Answered;
-use crate::doctor::users::Identity;
 use crate::doctor::{Finding, Standing, clock, endings, lanes, listeners, place, secrets, sockets};
 use crate::queue::sqlite::Survey;
 use crate::schedule::trial::Trial;
 use crate::time::wall_clock;
+use crate::users::Identity;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Doctor {

@@ -8,7 +8,6 @@ pub mod listeners;
 pub mod place;
 pub mod secrets;
 pub mod sockets;
-pub mod users;
 
 use serde::Serialize;
 

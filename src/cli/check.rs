@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use ipnet::IpNet;
+
 use super::Failure;
 use super::output::say;
 use crate::app::AppError;
@@ -19,7 +21,7 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
     }
     for client in &config.clients {
         let more: String = of_client(client).iter().map(|one| format!(", {one}")).collect();
-        let fate = if is_let_in(client, &config.listeners) { "" } else { ": no [[listener]] has its `networks`" };
+        let fate = if is_let_in(client, &config.listeners) { "" } else { ": no [[listener]] lets it in" };
         say!("client    {} ({} priority{more}){fate}", client.name, client.priority.as_str())?;
     }
     for account in &config.accounts {
@@ -59,6 +61,9 @@ fn of_listener(listener: &ListenerConfig) -> Vec<String> {
 /// What holds for a client alone.
 fn of_client(client: &Client) -> Vec<String> {
     let mut told = Vec::new();
+    if !client.users.is_empty() {
+        told.push(format!("user {}", listed(&client.users)));
+    }
     told.extend(client.rate.map(|rate| format!("slower above {rate}")));
     told.extend(client.share.map(|share| format!("at most {share}% of each cap")));
     if !client.senders.is_empty() {
@@ -74,14 +79,16 @@ fn of_client(client: &Client) -> Vec<String> {
     told
 }
 
-/// Whether any machine of the client may connect. It is no fault, since a listener may be added later.
+/// Whether any machine or user of the client may connect. It is no fault, since a listener may be added later.
 fn is_let_in(client: &Client, listeners: &[ListenerConfig]) -> bool {
     let by_network = |address: &ListenAddress| !matches!(address, ListenAddress::Unix(_));
-    listeners
-        .iter()
-        .filter(|listener| listener.addresses.iter().any(by_network))
-        .flat_map(|listener| &listener.networks)
-        .any(|may| client.networks.iter().any(|net| net.contains(may) || may.contains(net)))
+    let by_user = |address: &ListenAddress| !matches!(address, ListenAddress::Tcp(_));
+    let is_near = |may: &IpNet| client.networks.iter().any(|net| net.contains(may) || may.contains(net));
+    let lets_in = |listener: &ListenerConfig| {
+        let by = |way: fn(&ListenAddress) -> bool| listener.addresses.iter().any(way);
+        by(by_network) && listener.networks.iter().any(is_near) || by(by_user) && !client.users.is_empty()
+    };
+    listeners.iter().any(lets_in)
 }
 
 fn listed<T: ToString>(all: &[T]) -> String {

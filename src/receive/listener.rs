@@ -149,7 +149,11 @@ async fn accept(socket: Bound, shared: Arc<Shared>, mut shutdown: Shutdown) {
 
 async fn serve(socket: Socket, origin: Origin, seat: Seat, shared: Arc<Shared>, mut shutdown: Shutdown) {
     let settings = shared.settings.borrow().clone();
-    let client = identify(origin, &settings.clients);
+    let user = match origin {
+        Origin::Local(user) => shared.commons.names.of(user).await,
+        Origin::Ip(_) => None,
+    };
+    let client = identify(origin, user.as_deref(), &settings.clients);
     let policy = policy(&settings.listener, &client, origin);
     let peer = Peer { client, origin };
     let admitted = tokio::select! {
@@ -216,10 +220,11 @@ fn policy(listener: &ListenerConfig, client: &Client, origin: Origin) -> Policy 
         senders: client.senders.clone(),
         recipients: client.recipients.clone(),
         hidden: client.hidden.clone(),
-        tls: match listener.tls.as_ref().map(|tls| tls.mode) {
-            None => Tls::Absent,
-            Some(ServerTlsMode::StartTls) => Tls::Offered,
-            Some(ServerTlsMode::Implicit) => Tls::Active,
+        tls: match (listener.tls.as_ref().map(|tls| tls.mode), origin) {
+            // What does not leave the machine needs no TLS.
+            (None, _) | (Some(ServerTlsMode::StartTls), Origin::Local(_)) => Tls::Absent,
+            (Some(ServerTlsMode::StartTls), Origin::Ip(_)) => Tls::Offered,
+            (Some(ServerTlsMode::Implicit), _) => Tls::Active,
         },
         auth: passwords::rule(&listener.auth, origin),
         lf_end: client.lf_end,

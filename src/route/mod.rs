@@ -2,7 +2,7 @@
 
 pub mod client;
 
-pub use client::{Client, Hidden, Origin, Priority};
+pub use client::{Client, Hidden, LocalUser, Origin, Priority};
 
 use crate::ids::{AccountName, RouteName};
 

@@ -8,6 +8,7 @@ use super::Failure;
 use super::output::say;
 use crate::app::AppError;
 use crate::config::{Auth, Config, ListenAddress, ListenerConfig, ServerTls, ServerTlsMode};
+use crate::doctor::{Standing, local};
 use crate::route::Client;
 use crate::session::Manners;
 
@@ -30,7 +31,19 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
         let caps = if caps.is_empty() { "no rate cap".into() } else { caps.join(", ") };
         say!("account   {} ({}) to {}: {caps}", account.name, account.provider.as_str(), account.host())?;
     }
-    Ok(())
+    of_local_mail(&config)
+}
+
+/// What becomes of mail for users of this machine, and what of it should be looked at.
+fn of_local_mail(config: &Config) -> Result<(), Failure> {
+    let domains: Vec<&str> = config.local.domains().collect();
+    let domains = if domains.is_empty() { "no domain".into() } else { domains.join(", ") };
+    say!("local     mail for {domains} goes by {} aliases", config.local.alias_count())?;
+    let findings = local::look(config);
+    findings
+        .iter()
+        .filter(|finding| finding.standing != Standing::Ok)
+        .try_for_each(|one| say!("warning   {}", one.seen))
 }
 
 /// What clients meet at a listener.

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod endings;
 pub mod lanes;
 pub mod listeners;
+pub mod local;
 pub mod place;
 pub mod secrets;
 pub mod sockets;

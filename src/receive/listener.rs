@@ -211,7 +211,7 @@ async fn open(socket: Socket, settings: &Settings, step: Duration) -> Result<Opt
 fn policy(listener: &ListenerConfig, client: &Client, origin: Origin) -> Policy {
     Policy {
         hostname: listener.hostname.clone(),
-        default_domain: listener.default_domain.clone(),
+        default_domain: listener.default_domain.as_ref().unwrap_or(&listener.hostname).clone(),
         manners: listener.manners,
         max_message_size: client.max_message_size.unwrap_or(u64::MAX).min(listener.max_message_size),
         max_recipients: listener.max_recipients,
@@ -219,6 +219,7 @@ fn policy(listener: &ListenerConfig, client: &Client, origin: Origin) -> Policy 
         transaction_timeout: client.transaction_timeout.unwrap_or(listener.transaction_timeout),
         senders: client.senders.clone(),
         recipients: client.recipients.clone(),
+        local: Arc::clone(&listener.local),
         hidden: client.hidden.clone(),
         tls: match (listener.tls.as_ref().map(|tls| tls.mode), origin) {
             // What does not leave the machine needs no TLS.

@@ -134,7 +134,8 @@ mod tests {
             String::from_utf8(asked.stdout).unwrap().split_whitespace().map(|id| id.parse().unwrap()).collect();
         let mut groups = Identity::named(&own.name).unwrap().groups;
         assert_eq!(groups.first(), wanted.first());
-        (groups.sort_unstable(), wanted.sort_unstable());
+        groups.sort_unstable();
+        wanted.sort_unstable();
         assert_eq!(groups, wanted);
     }
 

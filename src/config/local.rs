@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeValue;
 
-use super::aliases_file::{self, AliasesFile, Entry};
+use super::aliases_file::{self, AliasesFile, Entry, MAX_ALIASES};
 use super::problem::Report;
 use super::table::{At, Emptiness, Table, Wanted};
 use super::{AccountConfig, AlarmsConfig, Destination, ListenerConfig, ReportsConfig, Surroundings, value};
@@ -58,7 +58,12 @@ pub(super) fn alias_name(text: &str) -> Option<String> {
 /// The entries of `[aliases]`, each once.
 fn own_aliases(document: &Table<'_>, report: &mut Report<'_>) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
-    for (name, targets) in document.entries(report, "aliases", "a table [aliases]", target) {
+    let written = document.entries(report, "aliases", "a table [aliases]", target);
+    if let Some((name, _)) = written.get(MAX_ALIASES) {
+        report.add(name.line, "aliases", format!("{} aliases", written.len()), format!("{MAX_ALIASES} at most"));
+        return entries;
+    }
+    for (name, targets) in written {
         let path = format!("aliases.{}", name.value);
         let Some(key) = alias_name(&name.value) else {
             report.add(
@@ -323,6 +328,15 @@ mod tests {
         let elsewhere = "ACCOUNT\nfrom = \"shop@example.com\"\n";
         assert!(is_local("dept.example.com", elsewhere, "jane@dept.example.com"), "nothing is said of it");
         assert!(is_local("example.com", "[local]\ndomains = \"example.com\"\n", "jane@example.com"), "it is said");
+    }
+
+    #[test]
+    fn there_is_an_end_to_how_many_aliases_there_are() {
+        let aliases: String = (0..=MAX_ALIASES).map(|at| format!("a{at} = \"x@example.com\"\n")).collect();
+        let around = Surroundings::of(std::path::Path::new("test"));
+        let told = Config::parse(&format!("[aliases]\n{aliases}"), "test", &around).unwrap_err().to_string();
+        let wanted = format!("test:{}: aliases: found 10001 aliases, wanted 10000 at most", MAX_ALIASES + 2);
+        assert!(told.contains(&wanted), "{told}");
     }
 
     /// A bare name is what it would be with its domain.

@@ -33,7 +33,7 @@ pub enum Trouble {
     #[error("more than {MAX_DEPTH} aliases behind one another")]
     TooDeep,
     /// It stands for more addresses than [`MAX_TARGETS`], or all together for more than [`MAX_ADDRESSES`].
-    #[error("more addresses than an alias may have ({MAX_TARGETS}; all aliases together {MAX_ADDRESSES})")]
+    #[error("more addresses or aliases than an alias may have ({MAX_TARGETS}; all aliases together {MAX_ADDRESSES})")]
     TooMany,
 }
 
@@ -52,7 +52,7 @@ pub fn key(local_part: &str) -> String {
 
 /// The name by which this one is looked up: its own, for the postmaster else root's (Debian and others have it so), else the
 /// one for all others.
-pub(super) fn found<'a, T>(name: &'a str, has: impl Fn(&str) -> Option<T>) -> Option<(&'a str, T)> {
+pub(super) fn found<T>(name: &str, has: impl Fn(&str) -> Option<T>) -> Option<(&str, T)> {
     let stand_in = if name == POSTMASTER { ROOT } else { ANY };
     [name, stand_in, ANY].into_iter().find_map(|name| has(name).map(|value| (name, value)))
 }
@@ -65,11 +65,10 @@ pub fn expand(written: &Written) -> (Expanded, Vec<(String, Trouble)>) {
         let mut walk = Walk { written, start: name, seen: Vec::new(), addresses: Vec::new(), troubles: Vec::new() };
         walk.follow(name, 0);
         total += walk.addresses.len();
-        if total > MAX_ADDRESSES && !walk.troubles.contains(&Trouble::TooMany) {
-            walk.troubles.push(Trouble::TooMany);
+        if total > MAX_ADDRESSES {
+            walk.note(Trouble::TooMany);
         }
-        let is_within = !walk.troubles.iter().any(|trouble| matches!(trouble, Trouble::TooMany | Trouble::TooDeep));
-        if is_within && !walk.addresses.is_empty() {
+        if !walk.is_over() && !walk.addresses.is_empty() {
             expanded.insert(name.clone(), walk.addresses);
         }
         troubles.extend(walk.troubles.into_iter().map(|trouble| (name.clone(), trouble)));
@@ -91,9 +90,12 @@ impl<'a> Walk<'a> {
     fn follow(&mut self, name: &'a str, depth: usize) {
         self.seen.push(name);
         for target in self.written.get(name).into_iter().flatten() {
+            if self.is_over() {
+                return;
+            }
             match target {
                 Target::Address(address) if self.addresses.contains(address) => {}
-                Target::Address(_) if self.addresses.len() >= MAX_TARGETS => return self.note(Trouble::TooMany),
+                Target::Address(_) if self.addresses.len() >= MAX_TARGETS => self.note(Trouble::TooMany),
                 Target::Address(address) => self.addresses.push(address.clone()),
                 Target::Alias(next) => match found(next, |name| self.written.get_key_value(name)) {
                     // Of what is wrong further on, the alias that names it is told.
@@ -104,11 +106,17 @@ impl<'a> Walk<'a> {
                     }
                     Some((found, _)) if found == self.start => self.note(Trouble::Circle),
                     Some((found, _)) if self.seen.contains(&found) => {}
-                    Some(_) if depth >= MAX_DEPTH => return self.note(Trouble::TooDeep),
+                    Some(_) if depth >= MAX_DEPTH => self.note(Trouble::TooDeep),
+                    Some(_) if self.seen.len() > MAX_TARGETS => self.note(Trouble::TooMany),
                     Some((_, (found, _))) => self.follow(found, depth + 1),
                 },
             }
         }
+    }
+
+    /// Whether what it stands for is too much to be any use.
+    fn is_over(&self) -> bool {
+        self.troubles.iter().any(|trouble| matches!(trouble, Trouble::TooMany | Trouble::TooDeep))
     }
 
     fn note(&mut self, trouble: Trouble) {
@@ -127,7 +135,7 @@ pub const POSTMASTER: &str = "postmaster";
 
 /// Aliases behind one another.
 pub const MAX_DEPTH: usize = 20;
-/// Addresses behind one alias: as many as a transaction has by default.
+/// Addresses, and aliases, behind one alias: as many as a transaction has by default.
 pub const MAX_TARGETS: usize = 1000;
 /// Addresses behind all aliases together, which bounds their memory.
 pub const MAX_ADDRESSES: usize = 100_000;

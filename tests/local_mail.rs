@@ -12,7 +12,7 @@ use std::process::Command;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::listeners::{hand_over, with_listeners};
+use crate::listeners::{activated, until, with_listeners};
 use crate::support::daemon::{Daemon, Site};
 use crate::support::tls::make_certificate;
 
@@ -123,7 +123,8 @@ fn who_sends_by_a_socket_that_was_handed_over_is_known_too() {
     let (user, name) = user();
     let site = Site::new(&with_listeners("[[listener]]\naddress = \"systemd\"\nhostname = \"relay.example\"\n"), "");
     let socket = open(&site);
-    let daemon = Daemon::start(hand_over(&site, &["submission=unix:SITE/submission"]));
+    let daemon = Daemon::start(activated(&site, &[("submission", "SITE/submission")], &[]));
+    drop(until(|| UnixStream::connect(&socket)));
     daemon.wait_for("started", |line| line["event"] == "started");
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).unwrap();
     assert!(send_as(user, &socket, &["jane@example.com"]).contains("250 2.0.0 Ok: queued as "));

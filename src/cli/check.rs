@@ -7,12 +7,35 @@ use ipnet::IpNet;
 use super::Failure;
 use super::output::say;
 use crate::app::AppError;
-use crate::config::{Auth, Config, ListenAddress, ListenerConfig, ServerTls, ServerTlsMode};
+use crate::config::{Auth, Config, ListenAddress, ListenerConfig, ServerTls, ServerTlsMode, names_an_account};
 use crate::doctor::{Standing, local};
 use crate::route::Client;
 use crate::session::Manners;
 
-pub(super) fn run(path: &Path) -> Result<(), Failure> {
+#[derive(Debug, clap::Args)]
+pub(super) struct Check {
+    /// Look at nothing but whether there is an account yet, and fail where there is none: the unit asks this, so that the
+    /// daemon waits for `mailsluice setup` instead of failing
+    #[arg(long)]
+    any_account: bool,
+}
+
+impl Check {
+    pub(super) fn run(self, path: &Path) -> Result<(), Failure> {
+        if !self.any_account {
+            return check(path);
+        }
+        if names_an_account(path) {
+            return Ok(());
+        }
+        let file = path.display();
+        Err(Failure::Said(format!(
+            "there is no account in {file} yet, so the daemon does not start: type `sudo mailsluice setup`"
+        )))
+    }
+}
+
+fn check(path: &Path) -> Result<(), Failure> {
     let config = Config::load(path).map_err(AppError::from)?;
     say!("{}: fine", path.display())?;
     say!("queue     {}", config.queue.path.display())?;

@@ -6,10 +6,12 @@
 mod account;
 mod check;
 mod doctor;
+mod health;
 mod output;
 mod queue;
 mod quickstart;
 mod reach;
+mod reload;
 mod sandbox;
 mod serve;
 mod setup;
@@ -47,7 +49,11 @@ enum Command {
     /// is a flag too
     Setup(Box<setup::Setup>),
     /// Read the configuration and say everything that is wrong with it
-    Check,
+    Check(check::Check),
+    /// Let the daemon read its configuration again, as SIGHUP does, and say how that went; a bad one changes nothing
+    Reload,
+    /// Say whether the daemon is well: its queue works, its dispatcher looks, its listeners listen. Exit code 1 where not
+    Health,
     /// Look at everything that mail depends on, here and at the providers, and say what is wrong. Changes nothing
     Doctor(doctor::Doctor),
     /// Try it out: a stand-in for Microsoft 365 and the relay in front of it, with nothing else installed
@@ -108,7 +114,9 @@ pub fn main() -> ExitCode {
     let done = match command {
         Command::Serve(serve) => serve.run(&config),
         Command::Setup(setup) => setup.run(&config),
-        Command::Check => check::run(&config),
+        Command::Check(check) => check.run(&config),
+        Command::Reload => reload::run(&config),
+        Command::Health => health::run(&config),
         Command::Doctor(doctor) => doctor.run(&config),
         Command::Quickstart(quickstart) => quickstart.run(),
         Command::Sandbox(sandbox) => sandbox.run(),

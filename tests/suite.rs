@@ -17,6 +17,7 @@ mod history;
 mod listeners;
 mod listeners_tls;
 mod load;
+mod local_mail;
 mod memory;
 mod oauth;
 mod pacing;

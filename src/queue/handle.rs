@@ -177,7 +177,9 @@ impl Writer {
         for job in batch.iter_mut() {
             match (job.work)(self.store.as_mut(), self.clock.now()) {
                 Err(StoreError::Full(super::Full::Disk)) => return Err(StoreError::Full(super::Full::Disk)),
-                Err(error @ (StoreError::Failed(_) | StoreError::Damaged(_) | StoreError::Closed)) => return Err(error),
+                Err(error @ (StoreError::Failed(_) | StoreError::Damaged(_) | StoreError::Closed)) => {
+                    return Err(error);
+                }
                 answer => answers.push(answer),
             }
         }

@@ -37,6 +37,8 @@ impl Backup {
             copied.messages.saturating_sub(copied.waiting),
             copied.octets
         )?;
-        say!("It is the queue of {begun}. Put back later, it sends again what was sent since: see the README, \"Backup and recovery\".")
+        say!(
+            "It is the queue of {begun}. Put back later, it sends again what was sent since: see the README, \"Backup and recovery\"."
+        )
     }
 }

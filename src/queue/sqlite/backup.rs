@@ -51,7 +51,9 @@ pub enum BackupError {
         free: u64,
     },
     /// The copy is not what was read.
-    #[error("{path}: the copy is not sound ({what}), and was removed; is the disk or the memory of this machine broken?")]
+    #[error(
+        "{path}: the copy is not sound ({what}), and was removed; is the disk or the memory of this machine broken?"
+    )]
     Unsound {
         /// The copy.
         path: PathBuf,

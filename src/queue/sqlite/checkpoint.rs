@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -13,7 +14,9 @@ use super::connection::{BUSY_TIMEOUT, failed, may_tidy, open_file};
 /// The thread that checkpoints, and what it could not do.
 #[derive(Debug)]
 pub(super) struct Checkpointer {
-    wake: SyncSender<()>,
+    /// None once the thread is to end.
+    wake: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
     failure: Arc<Mutex<Option<StoreError>>>,
     /// Octets of the log from which on the writer waits.
     too_much: u64,
@@ -27,7 +30,7 @@ impl Checkpointer {
         let failure = Arc::new(Mutex::new(None));
         let told = Arc::clone(&failure);
         let path = path.to_owned();
-        std::thread::spawn(move || {
+        let thread = std::thread::spawn(move || {
             while woken.recv().is_ok() {
                 if let Err(error) = checkpoint(&connection, "PASSIVE") {
                     *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
@@ -35,7 +38,7 @@ impl Checkpointer {
             }
             may_tidy(&connection, &path);
         });
-        Ok(Self { wake, failure, too_much: LOG_BYTES_TOO_MUCH })
+        Ok(Self { wake: Some(wake), thread: Some(thread), failure, too_much: LOG_BYTES_TOO_MUCH })
     }
 
     /// Whether every checkpoint so far has succeeded: what failed once may have lost pages that the kernel dropped.
@@ -63,11 +66,20 @@ impl Checkpointer {
         if log_bytes < LOG_BYTES_TOO_MUCH {
             self.too_much = LOG_BYTES_TOO_MUCH;
         }
-        if log_bytes >= LOG_BYTES_WORTH_IT {
+        if let Some(wake) = self.wake.as_ref().filter(|_| log_bytes >= LOG_BYTES_WORTH_IT) {
             // Full: the thread has been told already.
-            let _ = self.wake.try_send(());
+            let _ = wake.try_send(());
         }
         Ok(())
+    }
+}
+
+impl Drop for Checkpointer {
+    /// Waits until the thread has closed its connection: the last one to close removes the log.
+    fn drop(&mut self) {
+        self.wake = None;
+        // A thread that has panicked has told so itself.
+        let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 

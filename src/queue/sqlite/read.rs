@@ -79,8 +79,7 @@ fn content(connection: &Connection, message: MessageId) -> rusqlite::Result<Opti
     let Some((mut content, size)) = found else { return Ok(None) };
     content.reserve(usize::try_from(size).unwrap_or(0).saturating_sub(content.len()).min(LARGEST));
     {
-        let mut statement =
-            transaction.prepare_cached("SELECT bytes FROM chunk WHERE message = ?1 ORDER BY number")?;
+        let mut statement = transaction.prepare_cached("SELECT bytes FROM chunk WHERE message = ?1 ORDER BY number")?;
         let mut rows = statement.query([message.0])?;
         while let Some(row) = rows.next()? {
             content.extend_from_slice(row.get_ref(0)?.as_blob()?);

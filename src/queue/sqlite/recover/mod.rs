@@ -152,10 +152,8 @@ fn build(
     }
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(new)?;
     let recovered = {
-        let mut connection = Connection::open_with_flags(
-            new,
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-        )?;
+        let mut connection =
+            Connection::open_with_flags(new, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         prepare(&mut connection)?;
         let transaction = connection.transaction()?;
         let found = salvage::read(files, &mut |row| insert(&transaction, row))?;
@@ -243,9 +241,7 @@ fn exchange(database: &Path, new: &Path, aside: &Files, stamp: &str) -> Result<(
         move |source| RecoverError::Io { path, what, source }
     };
     let folder = folder_of(database);
-    let synced = || {
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(io(folder, "cannot be written"))
-    };
+    let synced = || File::open(folder).and_then(|folder| folder.sync_all()).map_err(io(folder, "cannot be written"));
     let ours = Files::of(database);
     let mark = beside(database, damage::RECOVERING);
     if !mark.exists() {
@@ -256,7 +252,8 @@ fn exchange(database: &Path, new: &Path, aside: &Files, stamp: &str) -> Result<(
             }
         }
         let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&mark);
-        let written = written.and_then(|mut file| io::Write::write_all(&mut file, stamp.as_bytes()).and_then(|()| file.sync_all()));
+        let written = written
+            .and_then(|mut file| io::Write::write_all(&mut file, stamp.as_bytes()).and_then(|()| file.sync_all()));
         written.map_err(io(&mark, "cannot be written"))?;
         synced()?;
     }

@@ -64,7 +64,8 @@ fn rebuild_deliveries(connection: &Connection) -> rusqlite::Result<()> {
 
 /// Where deliveries stand of which no recipient waits, as after a settlement.
 fn stand(connection: &Connection, which: &str) -> rusqlite::Result<()> {
-    let of = |states: &str| format!("EXISTS (SELECT 1 FROM recipient WHERE delivery = delivery.id AND state IN ({states}))");
+    let of =
+        |states: &str| format!("EXISTS (SELECT 1 FROM recipient WHERE delivery = delivery.id AND state IN ({states}))");
     let (uncertain, failed) = (of("4"), of("2, 3"));
     connection.execute_batch(&format!(
         "UPDATE delivery SET account = NULL, charge = NULL, lease_until = NULL,
@@ -152,7 +153,8 @@ impl Case<'_> {
     }
 
     fn without_recipients(&mut self) -> Result<(), SalvageError> {
-        let bare = self.numbers("SELECT id FROM delivery WHERE id NOT IN (SELECT delivery FROM recipient) ORDER BY message")?;
+        let bare =
+            self.numbers("SELECT id FROM delivery WHERE id NOT IN (SELECT delivery FROM recipient) ORDER BY message")?;
         for delivery in bare {
             let id: i64 = self.one("SELECT message FROM delivery WHERE id = ?1", delivery)?;
             let done: bool = self.one("SELECT state = 5 FROM delivery WHERE id = ?1", delivery)?;

@@ -58,10 +58,7 @@ pub(super) enum SalvageError {
 }
 
 /// Gives every row that can be read to `take`, those that trees lead to first. A row may come twice.
-pub(super) fn read(
-    files: &Files,
-    take: &mut dyn FnMut(Row) -> rusqlite::Result<()>,
-) -> Result<Damage, SalvageError> {
+pub(super) fn read(files: &Files, take: &mut dyn FnMut(Row) -> rusqlite::Result<()>) -> Result<Damage, SalvageError> {
     let image = Image::open(files)?;
     let mut reading = Reading {
         seen: vec![Seen::Not; image.pages() as usize + 1],

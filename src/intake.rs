@@ -220,7 +220,7 @@ impl Intake {
                 }
                 Err(Refusal::Full)
             }
-            Err(StoreError::Failed(_) | StoreError::Closed) => Err(Refusal::Unavailable),
+            Err(StoreError::Failed(_) | StoreError::Damaged(_) | StoreError::Closed) => Err(Refusal::Unavailable),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The command line: what can be typed, and what each command does and returns.
 //!
-//! Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 74 the queue failed; 75 somebody else has the queue; 78 the
-//! configuration is wrong (the last three after sysexits.h).
+//! Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 65 the queue is damaged; 74 the queue failed; 75 somebody else has
+//! the queue; 78 the configuration is wrong (the last four after sysexits.h). A restart may help after 74 and 75, and does
+//! not after 65 and 78.
 
 mod account;
 mod check;
@@ -113,6 +114,7 @@ impl Failure {
             Self::Usage(_) => 2,
             Self::App(AppError::Config(_)) => 78,
             Self::App(AppError::Open(OpenError::Locked { .. })) => 75,
+            Self::App(AppError::Open(OpenError::Damaged { .. })) => 65,
             Self::App(AppError::Store(_) | AppError::Open(_)) => 74,
             Self::App(_) => 1,
         }

@@ -1,5 +1,8 @@
 //! `mailsluice queue …`.
 
+mod backup;
+mod recover;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -74,6 +77,12 @@ pub(super) enum QueueCommand {
         /// What became of it
         outcome: Settled,
     },
+    /// Write a copy of the queue as it is now to FILE, beside the running daemon. Holds every message that was acknowledged
+    /// before
+    Backup(backup::Backup),
+    /// Make a new queue of what can be read of a damaged one, and say what cannot. The daemon must be stopped; the damaged
+    /// file is kept. Changes nothing where nothing is damaged
+    Recover(recover::Recover),
     /// How much there is, and how old
     Stats {
         /// JSON, for programs
@@ -100,6 +109,8 @@ impl QueueCommand {
             Self::Delete { ids } => operate(config, &ids, Operation::Delete),
             Self::Settle { id, outcome: Settled::Delivered } => operate(config, &[id], Operation::SettleDelivered),
             Self::Settle { id, outcome: Settled::Failed } => operate(config, &[id], Operation::SettleFailed),
+            Self::Backup(backup) => backup.run(config),
+            Self::Recover(recover) => recover.run(config),
             Self::Stats { json } => stats(config, json),
         }
     }

@@ -9,8 +9,21 @@ use crate::config::{Auth, Config, ListenAddress, ListenerConfig, ServerTls, Serv
 use crate::route::Client;
 use crate::session::Manners;
 
-pub(super) fn run(path: &Path) -> Result<(), Failure> {
-    let config = Config::load(path).map_err(AppError::from)?;
+#[derive(Debug, clap::Args)]
+pub(super) struct Check {
+    /// Do not look at secrets: those that a service manager hands over are there for the daemon alone
+    #[arg(long)]
+    without_secrets: bool,
+}
+
+impl Check {
+    pub(super) fn run(self, path: &Path) -> Result<(), Failure> {
+        let config = if self.without_secrets { Config::load_without_secrets(path) } else { Config::load(path) };
+        tell(path, &config.map_err(AppError::from)?)
+    }
+}
+
+fn tell(path: &Path, config: &Config) -> Result<(), Failure> {
     say!("{}: fine", path.display())?;
     say!("queue     {}", config.queue.path.display())?;
     for listener in &config.listeners {

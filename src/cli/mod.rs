@@ -7,6 +7,7 @@ mod account;
 mod check;
 mod doctor;
 mod output;
+mod pages;
 mod queue;
 mod quickstart;
 mod reach;
@@ -47,7 +48,7 @@ enum Command {
     /// is a flag too
     Setup(Box<setup::Setup>),
     /// Read the configuration and say everything that is wrong with it
-    Check,
+    Check(check::Check),
     /// Look at everything that mail depends on, here and at the providers, and say what is wrong. Changes nothing
     Doctor(doctor::Doctor),
     /// Try it out: a stand-in for Microsoft 365 and the relay in front of it, with nothing else installed
@@ -63,6 +64,11 @@ enum Command {
     /// Add a user who may log in at a listener with auth = "required", or give it another password, which is asked for or
     /// read from standard input
     User(user::User),
+    /// Print what a shell needs to complete these commands: `mailsluice completions bash > FILE`
+    Completions(pages::Completions),
+    /// Write manual pages and completions into a folder, for packages
+    #[command(hide = true)]
+    Generate(pages::Generate),
 }
 
 /// What a command ended with that is not success.
@@ -108,13 +114,15 @@ pub fn main() -> ExitCode {
     let done = match command {
         Command::Serve(serve) => serve.run(&config),
         Command::Setup(setup) => setup.run(&config),
-        Command::Check => check::run(&config),
+        Command::Check(check) => check.run(&config),
         Command::Doctor(doctor) => doctor.run(&config),
         Command::Quickstart(quickstart) => quickstart.run(),
         Command::Sandbox(sandbox) => sandbox.run(),
         Command::Queue(command) => command.run(&config),
         Command::Account(command) => command.run(&config),
         Command::User(user) => user.run(&config),
+        Command::Completions(completions) => completions.run(),
+        Command::Generate(generate) => generate.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -14,11 +14,14 @@ use tokio::task::JoinHandle;
 pub mod custody;
 pub mod errand;
 mod listeners;
+mod service_manager;
+mod signals;
 
 use self::errand::Lent;
 use self::listeners::{Listeners, Ready, reload};
+use self::signals::{Signal, Signals};
 use crate::config::{Config, ConfigErrors, ListenAddress, OnUncertain, QueueConfig};
-use crate::control::desk::Desk;
+use crate::control::desk::{Asked, Desk};
 use crate::control::server::ControlServer;
 use crate::control::socket_path;
 use crate::deliver::dispatcher::Dispatcher;
@@ -176,7 +179,9 @@ impl App {
             Arc::clone(&wake),
             Arc::clone(&logins),
         );
-        let (reloads, mut reload_asked) = mpsc::channel(1);
+        let dispatcher = dispatcher.looking_every(service_manager::look_every().unwrap_or(Duration::MAX));
+        let turns = dispatcher.turns();
+        let (asks, mut asked) = mpsc::channel(1);
         let desk = Desk {
             queue: queue.clone(),
             observer: Arc::clone(&observer),
@@ -186,7 +191,8 @@ impl App {
             resident: true,
             intake: Arc::clone(&intake),
             tester: Arc::new(Lent(dispatcher.trials())),
-            reloads: Some(reloads),
+            turns: turns.clone(),
+            app: Some(asks),
         };
         let control = tokio::spawn(control.serve(Arc::new(desk)));
         let housekeeping = tokio::spawn(keep_house(queue.clone(), config.subscribe()));
@@ -199,7 +205,7 @@ impl App {
         listeners.start(&config.borrow(), bound);
         let waiting = queue.read(|reader, now| reader.stats(now)).await?;
         observer.started(env!("CARGO_PKG_VERSION"), waiting.ready + waiting.deferred, &addresses.join(", "));
-        tell_service_manager(&[NotifyState::Ready]);
+        let telling = service_manager::ready(&turns, &queue);
 
         let failure = loop {
             tokio::select! {
@@ -211,10 +217,13 @@ impl App {
                     }
                     Signal::Reload => drop(reload(file.as_deref(), &config, &mut listeners, &observer, &logins)),
                 },
-                Some(asked) = reload_asked.recv() => {
-                    // Who has asked may have gone meanwhile.
-                    let _ = asked.send(reload(file.as_deref(), &config, &mut listeners, &observer, &logins));
-                }
+                // Who has asked may have gone meanwhile.
+                Some(asked) = asked.recv() => match asked {
+                    Asked::Reload(asker) => {
+                        drop(asker.send(reload(file.as_deref(), &config, &mut listeners, &observer, &logins)));
+                    }
+                    Asked::Listening(asker) => drop(asker.send(listeners.listening())),
+                },
                 failure = queue.failed() => break Some(broke(&observer, "queue_failed", failure)),
                 ended = &mut dispatcher => {
                     let why = ended.map_or_else(|broken| broken.to_string(), why_ended);
@@ -222,11 +231,16 @@ impl App {
                 }
             }
         };
-        tell_service_manager(&[NotifyState::Stopping]);
+        drop(telling);
+        service_manager::tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
         let grace = if failure.is_some() { Duration::ZERO } else { GRACE };
         Underway { listeners, stop_dispatcher, dispatcher, notifier, keeping, logins, control }.end(grace).await;
         [housekeeping, watching].iter().for_each(JoinHandle::abort);
-        failure.map_or(Ok(()), |failure| Err(failure.into()))
+        if let Some(failure) = failure {
+            return Err(failure.into());
+        }
+        observer.stopped();
+        Ok(())
     }
 }
 
@@ -274,11 +288,6 @@ fn tend_logins(
     let watching = mended::watch(queue.clone(), observer, Arc::clone(logins), config.subscribe(), wake);
     let keeping = keeper::keep(Arc::clone(logins), config.subscribe());
     [tokio::spawn(keeping), tokio::spawn(watching)]
-}
-
-/// Without a service manager that listens this does nothing (sd_notify(3)).
-fn tell_service_manager(state: &[NotifyState<'_>]) {
-    let _ = sd_notify::notify(state);
 }
 
 /// Tells that the daemon cannot go on.
@@ -336,36 +345,6 @@ fn warn_of_clock(observer: &Observer, clock: &dyn Clock) {
                 crate::time::spoken(ahead)
             ),
         );
-    }
-}
-
-enum Signal {
-    Stop(&'static str),
-    Reload,
-}
-
-struct Signals {
-    hangup: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.hangup.recv() => Signal::Reload,
-            _ = self.interrupt.recv() => Signal::Stop("SIGINT"),
-            _ = self.terminate.recv() => Signal::Stop("SIGTERM"),
-        }
     }
 }
 

@@ -5,12 +5,16 @@ use std::path::Path;
 use super::Failure;
 use super::output::say;
 use crate::app::AppError;
-use crate::config::{Auth, Config, ListenAddress, ListenerConfig, ServerTls, ServerTlsMode};
+use crate::config::{Auth, Config, ListenAddress, ListenerConfig, ServerTls, ServerTlsMode, names_an_account};
 use crate::route::Client;
 use crate::session::Manners;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
+    /// Look at nothing but whether there is an account yet, and fail where there is none: the unit asks this, so that the
+    /// daemon waits for `mailsluice setup` instead of failing
+    #[arg(long)]
+    any_account: bool,
     /// Do not look at secrets: those that a service manager hands over are there for the daemon alone
     #[arg(long)]
     without_secrets: bool,
@@ -18,8 +22,17 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(self, path: &Path) -> Result<(), Failure> {
-        let config = if self.without_secrets { Config::load_without_secrets(path) } else { Config::load(path) };
-        tell(path, &config.map_err(AppError::from)?)
+        if !self.any_account {
+            let config = if self.without_secrets { Config::load_without_secrets(path) } else { Config::load(path) };
+            return tell(path, &config.map_err(AppError::from)?);
+        }
+        if names_an_account(path) {
+            return Ok(());
+        }
+        let file = path.display();
+        Err(Failure::Said(format!(
+            "there is no account in {file} yet, so the daemon does not start: type `sudo mailsluice setup`"
+        )))
     }
 }
 

@@ -6,11 +6,13 @@
 mod account;
 mod check;
 mod doctor;
+mod health;
 mod output;
 mod pages;
 mod queue;
 mod quickstart;
 mod reach;
+mod reload;
 mod sandbox;
 mod serve;
 mod setup;
@@ -49,6 +51,10 @@ enum Command {
     Setup(Box<setup::Setup>),
     /// Read the configuration and say everything that is wrong with it
     Check(check::Check),
+    /// Let the daemon read its configuration again, as SIGHUP does, and say how that went; a bad one changes nothing
+    Reload,
+    /// Say whether the daemon is well: its queue works, its dispatcher looks, its listeners listen. Exit code 1 where not
+    Health,
     /// Look at everything that mail depends on, here and at the providers, and say what is wrong. Changes nothing
     Doctor(doctor::Doctor),
     /// Try it out: a stand-in for Microsoft 365 and the relay in front of it, with nothing else installed
@@ -115,6 +121,8 @@ pub fn main() -> ExitCode {
         Command::Serve(serve) => serve.run(&config),
         Command::Setup(setup) => setup.run(&config),
         Command::Check(check) => check.run(&config),
+        Command::Reload => reload::run(&config),
+        Command::Health => health::run(&config),
         Command::Doctor(doctor) => doctor.run(&config),
         Command::Quickstart(quickstart) => quickstart.run(),
         Command::Sandbox(sandbox) => sandbox.run(),

@@ -98,6 +98,15 @@ pub fn queue_path(path: &Path) -> Result<PathBuf, ConfigErrors> {
     }
 }
 
+/// Whether the configuration at `path` has an account at all. What cannot be read or is wrong may have one: who reads all of
+/// it says better what is the matter.
+pub fn names_an_account(path: &Path) -> bool {
+    match std::fs::read_to_string(path) {
+        Ok(text) => text.parse::<toml::Table>().map_or(true, |parsed| parsed.contains_key("account")),
+        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+    }
+}
+
 /// The files of users that the configuration at `path` names, whatever else may be wrong with it.
 ///
 /// # Errors

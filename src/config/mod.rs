@@ -27,7 +27,7 @@ use users::Users;
 pub use crate::provider::presets::TlsMode;
 pub use crate::schedule::verdict::OnUncertain;
 pub use alarms::Webhook;
-pub use file::{Surroundings, queue_path, users_files};
+pub use file::{Surroundings, names_an_account, queue_path, users_files};
 pub use problem::{ConfigErrors, Problem};
 
 mod account;

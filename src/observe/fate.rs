@@ -347,6 +347,11 @@ impl Observer {
     pub fn stopping(&self, why: &str) {
         info!(event = "stopping", "stopping: {why}");
     }
+
+    /// The daemon has stopped in order: nothing comes after this.
+    pub fn stopped(&self) {
+        info!(event = "stopped", "stopped: what was under way has ended, or is sent again after the next start");
+    }
 }
 
 /// What is known of a recipient of which nobody knows whether it was delivered.

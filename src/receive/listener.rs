@@ -152,7 +152,9 @@ async fn serve(socket: Socket, origin: Origin, seat: Seat, shared: Arc<Shared>, 
     let client = identify(origin, &settings.clients);
     let policy = policy(&settings.listener, &client, origin);
     let peer = Peer { client, origin };
+    // Who was taken before the stop and can be let in is not turned away for it.
     let admitted = tokio::select! {
+        biased;
         admitted = shared.admission.admit(origin, &settings.listener) => admitted,
         _ = shutdown.requested() => Err(Rejection::Loud(session::shutting_down(&settings.listener.hostname))),
     };
@@ -165,6 +167,7 @@ async fn serve(socket: Socket, origin: Origin, seat: Seat, shared: Arc<Shared>, 
         }
     };
     let opened = tokio::select! {
+        biased;
         opened = open(socket, &settings, policy.timeout) => opened,
         _ = shutdown.requested() => return,
     };

@@ -20,7 +20,7 @@ pub mod unix;
 
 pub use bind::BindError;
 pub use commons::Commons;
-pub use inherited::Inherited;
+pub use inherited::{Inherited, Unserved};
 pub use listener::{Listener, Settings};
 pub use shutdown::{Shutdown, Stopper};
 pub use tls::CertificateError;

@@ -295,8 +295,11 @@ impl Step {
 /// How soon a session has to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// When the content that is arriving has arrived; without such content at once.
-    AfterContent,
+    /// When its message has been answered. It may still begin one where it has handed in none: it came for that, and hears 421
+    /// as a refusal.
+    AfterMessage,
+    /// When the message that it has begun has been answered; without one at once.
+    AfterTransaction,
     /// At once.
     Now,
 }

@@ -50,7 +50,8 @@ fn events(input: &[u8]) -> Vec<Event> {
     let mut rest = input;
     while let Some((first, after)) = rest.split_first() {
         let event = match rest {
-            [0x1A, 0, b'D', ..] => Event::Stop(Stop::AfterContent),
+            [0x1A, 0, b'D', ..] => Event::Stop(Stop::AfterMessage),
+            [0x1A, 0, b'A', ..] => Event::Stop(Stop::AfterTransaction),
             [0x1A, 0, b'N', ..] => Event::Stop(Stop::Now),
             [0x1A, 0, b'T', ..] => Event::Deadline,
             [0x1A, count, octet, after @ ..] => {

@@ -32,9 +32,14 @@ def send(first, last):
 def steadily(first, file):
     count = 0
     while not os.path.exists(file):
-        with connected() as session:
-            session.send_message(mail(first + count))
+        session = connected()
+        session.send_message(mail(first + count))
         count += 1
+        try:
+            session.quit()
+        except smtplib.SMTPException:
+            # The message is acknowledged; a daemon that stops has said 421 to the farewell, or hung up.
+            session.close()
     return count
 
 

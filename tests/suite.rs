@@ -30,6 +30,7 @@ mod queue_sqlite;
 mod quickstart;
 mod receive;
 mod reports;
+mod service_manager;
 mod session_scripts;
 mod session_socket;
 mod setup;

@@ -78,7 +78,7 @@ pub fn judge(facts: &Facts, daemon: &Identity, runs: bool) -> Finding {
         (Lies::Served, false) => Finding::failed(
             CHECK,
             format!("{address}: another program listens there"),
-            "`sudo ss -lxp` shows which; stop it, or choose another path",
+            "`sudo ss -lxp` shows which; if it is systemd, for mailsluice.socket, start the service; else stop it, or choose another path",
         ),
         (Lies::Nothing | Lies::Dead, true) => Finding::warning(
             CHECK,

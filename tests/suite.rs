@@ -30,6 +30,7 @@ mod queue_sqlite;
 mod quickstart;
 mod receive;
 mod reports;
+mod sendmail;
 mod service_manager;
 mod session_scripts;
 mod session_socket;

@@ -216,7 +216,9 @@ impl Reading {
                     "-N {text}: never, or some of success, failure and delay, parted by commas"
                 )));
             }
-            'R' if !["full", "hdrs"].contains(&&*text) => return Err(usage(format!("-R {text}: full or hdrs"))),
+            'R' if !["full", "hdrs"].contains(&&*text.to_ascii_lowercase()) => {
+                return Err(usage(format!("-R {text}: full or hdrs")));
+            }
             'B' if !["7BIT", "8BITMIME"].contains(&&*text.to_ascii_uppercase()) => {
                 return Err(usage(format!("-B {text}: 7BIT or 8BITMIME")));
             }

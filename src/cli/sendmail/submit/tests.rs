@@ -22,16 +22,17 @@ struct Stand {
 }
 
 impl Stand {
-    /// Serves so many sessions, and then tells what was said in them.
-    fn start(sessions: usize, script: Script) -> Self {
+    /// Serves sessions until one says END, and then tells what was said in them.
+    fn start(script: Script) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("s");
         let listener = UnixListener::bind(&socket).unwrap();
         let relay = std::thread::spawn(move || {
             let (mut said, mut counts) = (Vec::new(), std::collections::HashMap::new());
-            for _ in 0..sessions {
+            while said.last().is_none_or(|line| line != "END") {
                 let _ = serve(listener.accept().unwrap().0, script, &mut counts, &mut said);
             }
+            said.pop();
             said
         });
         Self { _folder: folder, socket, relay }
@@ -46,6 +47,7 @@ impl Stand {
         let patience =
             Patience { step: Duration::from_secs(30), end: Duration::from_secs(30), pauses: &[Duration::ZERO; 2] };
         let outcome = submit(&mut letter, &self.socket, patience, Talk::Silent);
+        UnixStream::connect(&self.socket).unwrap().write_all(b"END\r\n").unwrap();
         (outcome, self.relay.join().unwrap())
     }
 }
@@ -57,7 +59,8 @@ fn serve(
     said: &mut Vec<String>,
 ) -> std::io::Result<()> {
     let mut out = stream.try_clone()?;
-    out.write_all(b"220 relay.example\r\n")?;
+    // Whoever says END does not wait for it.
+    let _ = out.write_all(b"220 relay.example\r\n");
     let mut lines = BufReader::new(stream).lines();
     while let Some(line) = lines.next().transpose()? {
         let verb = line.split([' ', ':']).next().unwrap_or_default().to_owned();
@@ -87,7 +90,7 @@ fn complaint(outcome: Outcome) -> (Code, String) {
 
 #[test]
 fn all_of_it_goes_over_the_wire_and_the_end_is_said() {
-    let (outcome, said) = Stand::start(1, |_, _| None).submit(2);
+    let (outcome, said) = Stand::start(|_, _| None).submit(2);
     assert_eq!((outcome.taken.len(), outcome.complaint(&[])), (2, None));
     let said: Vec<&str> = said.iter().map(String::as_str).skip(1).collect();
     let wanted =
@@ -98,7 +101,7 @@ fn all_of_it_goes_over_the_wire_and_the_end_is_said() {
 #[test]
 fn who_is_refused_is_named_with_those_who_are_not() {
     let (outcome, _) =
-        Stand::start(1, |verb, count| (verb == "RCPT" && count == 2).then_some("550 5.1.1 no such user")).submit(3);
+        Stand::start(|verb, count| (verb == "RCPT" && count == 2).then_some("550 5.1.1 no such user")).submit(3);
     let (code, text) = complaint(outcome);
     assert_eq!(code, Code::NoUser);
     assert_eq!(
@@ -106,7 +109,7 @@ fn who_is_refused_is_named_with_those_who_are_not() {
         "not sent to r1@x.org: 550 5.1.1 no such user\n\
          the message goes to r0@x.org, r2@x.org: do not send it to them again"
     );
-    let (outcome, said) = Stand::start(1, |verb, _| (verb == "RCPT").then_some("451 4.3.0 later")).submit(30);
+    let (outcome, said) = Stand::start(|verb, _| (verb == "RCPT").then_some("451 4.3.0 later")).submit(30);
     let (code, text) = complaint(outcome);
     assert_eq!(code, Code::Temporary);
     assert!(text.contains("\nnot sent to 10 recipients more\nnobody gets the message"), "{text}");
@@ -124,17 +127,17 @@ fn a_refusal_of_the_message_has_its_own_code() {
         (|verb, _| (verb == "end").then_some("hello"), Code::Software),
     ];
     for (script, code) in cases {
-        let (outcome, _) = Stand::start(1, script).submit(1);
+        let (outcome, _) = Stand::start(script).submit(1);
         let (got, text) = complaint(outcome);
         assert_eq!(got, code, "{text}");
         assert!(text.contains("nobody gets the message") && text.contains("not sent to r0@x.org"), "{text}");
     }
     for step in ["EHLO", "MAIL", "DATA", "end"] {
         let (outcome, _) = match step {
-            "EHLO" => Stand::start(1, |verb, _| (verb == "EHLO").then_some("")),
-            "MAIL" => Stand::start(1, |verb, _| (verb == "MAIL").then_some("421 4.3.2 stopping")),
-            "DATA" => Stand::start(1, |verb, _| (verb == "DATA").then_some("")),
-            _ => Stand::start(1, |verb, _| (verb == "end").then_some("")),
+            "EHLO" => Stand::start(|verb, _| (verb == "EHLO").then_some("")),
+            "MAIL" => Stand::start(|verb, _| (verb == "MAIL").then_some("421 4.3.2 stopping")),
+            "DATA" => Stand::start(|verb, _| (verb == "DATA").then_some("")),
+            _ => Stand::start(|verb, _| (verb == "end").then_some("")),
         }
         .submit(1);
         assert_eq!(complaint(outcome).0, Code::Temporary, "{step}");
@@ -143,13 +146,13 @@ fn a_refusal_of_the_message_has_its_own_code() {
 
 #[test]
 fn many_recipients_are_parted_as_the_relay_takes_them_and_none_is_lost() {
-    let (outcome, said) = Stand::start(1, |_, _| None).submit(2500);
+    let (outcome, said) = Stand::start(|_, _| None).submit(2500);
     assert_eq!((outcome.taken.len(), outcome.complaint(&[])), (2500, None));
     assert_eq!(said.iter().filter(|line| line.starts_with("MAIL")).count(), 3);
 
     // The relay's limit is met once, and kept from then on.
     let (outcome, said) =
-        Stand::start(1, |verb, count| (verb == "RCPT" && count == 101).then_some("452 4.5.3 too many")).submit(250);
+        Stand::start(|verb, count| (verb == "RCPT" && count == 101).then_some("452 4.5.3 too many")).submit(250);
     assert_eq!(outcome.taken.len(), 250);
     assert_eq!(outcome.taken.iter().collect::<std::collections::BTreeSet<_>>().len(), 250);
     assert_eq!(said.iter().filter(|line| line.starts_with("RCPT")).count(), 251);
@@ -159,7 +162,7 @@ fn many_recipients_are_parted_as_the_relay_takes_them_and_none_is_lost() {
 #[test]
 fn what_is_left_is_tried_again_where_a_part_has_it() {
     // The second transaction fails at its end, and again after a new connection, and then not.
-    let (outcome, _) = Stand::start(3, |verb, count| match (verb, count) {
+    let (outcome, _) = Stand::start(|verb, count| match (verb, count) {
         ("end", 2) => Some(""),
         ("end", 3) => Some("452 4.3.1 full"),
         _ => None,
@@ -169,7 +172,7 @@ fn what_is_left_is_tried_again_where_a_part_has_it() {
 
     // In the end it is told who has it and who has not.
     let (outcome, _) =
-        Stand::start(3, |verb, count| (verb == "end" && count > 1).then_some("451 4.3.0 later")).submit(1002);
+        Stand::start(|verb, count| (verb == "end" && count > 1).then_some("451 4.3.0 later")).submit(1002);
     let (code, text) = complaint(outcome);
     assert_eq!(code, Code::Temporary);
     assert!(text.contains("not sent to r1000@x.org, r1001@x.org\nthe message goes to r0@x.org, r1@x.org"), "{text}");
@@ -177,6 +180,6 @@ fn what_is_left_is_tried_again_where_a_part_has_it() {
 
     // A refusal for good is not tried again.
     let (outcome, _) =
-        Stand::start(1, |verb, count| (verb == "MAIL" && count == 2).then_some("550 5.7.1 no")).submit(1002);
+        Stand::start(|verb, count| (verb == "MAIL" && count == 2).then_some("550 5.7.1 no")).submit(1002);
     assert_eq!(complaint(outcome).0, Code::NoPermission);
 }

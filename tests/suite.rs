@@ -14,6 +14,7 @@ mod crash;
 mod dialogues;
 mod doctor;
 mod history;
+mod installed;
 mod listeners;
 mod listeners_tls;
 mod load;

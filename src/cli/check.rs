@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
+use ipnet::IpNet;
+
 use super::Failure;
 use super::output::say;
 use crate::app::AppError;
 use crate::config::{Auth, Config, ListenAddress, ListenerConfig, ServerTls, ServerTlsMode, names_an_account};
+use crate::doctor::{Standing, local};
 use crate::route::Client;
 use crate::session::Manners;
 
@@ -42,7 +45,7 @@ fn check(path: &Path) -> Result<(), Failure> {
     }
     for client in &config.clients {
         let more: String = of_client(client).iter().map(|one| format!(", {one}")).collect();
-        let fate = if is_let_in(client, &config.listeners) { "" } else { ": no [[listener]] has its `networks`" };
+        let fate = if is_let_in(client, &config.listeners) { "" } else { ": no [[listener]] lets it in" };
         say!("client    {} ({} priority{more}){fate}", client.name, client.priority.as_str())?;
     }
     for account in &config.accounts {
@@ -51,7 +54,19 @@ fn check(path: &Path) -> Result<(), Failure> {
         let caps = if caps.is_empty() { "no rate cap".into() } else { caps.join(", ") };
         say!("account   {} ({}) to {}: {caps}", account.name, account.provider.as_str(), account.host())?;
     }
-    Ok(())
+    of_local_mail(&config)
+}
+
+/// What becomes of mail for users of this machine, and what of it should be looked at.
+fn of_local_mail(config: &Config) -> Result<(), Failure> {
+    let domains: Vec<&str> = config.local.domains().collect();
+    let domains = if domains.is_empty() { "no domain".into() } else { domains.join(", ") };
+    say!("local     mail for {domains} goes by {} aliases", config.local.alias_count())?;
+    let findings = local::look(config);
+    findings
+        .iter()
+        .filter(|finding| finding.standing != Standing::Ok)
+        .try_for_each(|one| say!("warning   {}", one.seen))
 }
 
 /// What clients meet at a listener.
@@ -82,6 +97,9 @@ fn of_listener(listener: &ListenerConfig) -> Vec<String> {
 /// What holds for a client alone.
 fn of_client(client: &Client) -> Vec<String> {
     let mut told = Vec::new();
+    if !client.users.is_empty() {
+        told.push(format!("user {}", listed(&client.users)));
+    }
     told.extend(client.rate.map(|rate| format!("slower above {rate}")));
     told.extend(client.share.map(|share| format!("at most {share}% of each cap")));
     if !client.senders.is_empty() {
@@ -97,14 +115,16 @@ fn of_client(client: &Client) -> Vec<String> {
     told
 }
 
-/// Whether any machine of the client may connect. It is no fault, since a listener may be added later.
+/// Whether any machine or user of the client may connect. It is no fault, since a listener may be added later.
 fn is_let_in(client: &Client, listeners: &[ListenerConfig]) -> bool {
     let by_network = |address: &ListenAddress| !matches!(address, ListenAddress::Unix(_));
-    listeners
-        .iter()
-        .filter(|listener| listener.addresses.iter().any(by_network))
-        .flat_map(|listener| &listener.networks)
-        .any(|may| client.networks.iter().any(|net| net.contains(may) || may.contains(net)))
+    let by_user = |address: &ListenAddress| !matches!(address, ListenAddress::Tcp(_));
+    let is_near = |may: &IpNet| client.networks.iter().any(|net| net.contains(may) || may.contains(net));
+    let lets_in = |listener: &ListenerConfig| {
+        let by = |way: fn(&ListenAddress) -> bool| listener.addresses.iter().any(way);
+        by(by_network) && listener.networks.iter().any(is_near) || by(by_user) && !client.users.is_empty()
+    };
+    listeners.iter().any(lets_in)
 }
 
 fn listed<T: ToString>(all: &[T]) -> String {

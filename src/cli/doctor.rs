@@ -13,11 +13,11 @@ use crate::config::{Config, ListenAddress, QueueConfig, queue_path};
 use crate::control::request::{Answer, Request};
 use crate::control::{client, socket_path};
 use crate::doctor::lanes::Answered;
-use crate::doctor::users::Identity;
-use crate::doctor::{Finding, Standing, clock, endings, lanes, listeners, place, secrets, sockets};
+use crate::doctor::{Finding, Standing, clock, endings, lanes, listeners, local, place, secrets, sockets};
 use crate::queue::sqlite::Survey;
 use crate::schedule::trial::Trial;
 use crate::time::wall_clock;
+use crate::users::Identity;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Doctor {
@@ -71,6 +71,7 @@ impl Doctor {
         }
         findings.extend(at_listeners(&config, running(&answered, &daemon), &daemon, &served(&database)));
         findings.extend(config.listeners.iter().filter_map(sockets::certificate));
+        findings.extend(local::look(&config));
         findings.extend(endings::judge(&config, wall_clock()));
         if !self.offline {
             findings.extend(config.account_names().map(|account| match try_out(path, account) {

@@ -4,10 +4,10 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use super::Finding;
-use super::users::Identity;
 use crate::config::identity::IdentityError;
 use crate::config::{ListenAddress, ListenerConfig};
 use crate::receive::unix::is_dead;
+use crate::users::Identity;
 
 /// What lies at the path of a Unix socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,6 +16,9 @@ use crate::route::Origin;
 /// Connections that the kernel keeps for us while we do not take them.
 pub(super) const BACKLOG: i32 = 1024;
 
+/// Who has no name here: what /proc/sys/kernel/overflowuid says where nobody has changed it.
+const OVERFLOW_USER: u32 = 65_534;
+
 /// A socket that listens.
 #[derive(Debug)]
 pub(super) enum Bound {
@@ -154,7 +157,9 @@ impl Bound {
             }
             Self::Unix { socket, .. } => {
                 let (stream, _) = socket.accept().await?;
-                Ok((Socket::Unix(stream), Origin::Local))
+                // Whom the kernel cannot name in our user namespace it calls so itself (user_namespaces(7)).
+                let user = stream.peer_cred().map_or(OVERFLOW_USER, |peer| peer.uid());
+                Ok((Socket::Unix(stream), Origin::Local(user)))
             }
         }
     }

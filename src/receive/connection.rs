@@ -352,10 +352,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
     }
 
     fn submission(&self, id: MessageId, handover: Handover) -> Submission {
-        let Handover { helo, protocol, user, envelope, head, chunks, size } = handover;
+        let Handover { helo, protocol, user, envelope, aliased, head, chunks, size } = handover;
         let Peer { client, origin } = self.peer.clone();
         let trace = Trace { origin, hostname: self.hostname.clone(), helo, protocol };
-        Submission { id, client: client.name, priority: client.priority, user, trace, envelope, head, chunks, size }
+        let (client, priority) = (client.name, client.priority);
+        Submission { id, client, priority, user, trace, envelope, aliased, head, chunks, size }
     }
 
     async fn abandon(&mut self) {

@@ -10,6 +10,7 @@ mod connection;
 mod inherited;
 mod input;
 mod listener;
+mod names;
 mod passwords;
 pub mod ports;
 mod rates;

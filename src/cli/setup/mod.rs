@@ -23,8 +23,8 @@ use crate::config::{Config, ListenAddress, Surroundings};
 use crate::control::client;
 use crate::control::request::{Answer, Request};
 use crate::control::socket_path;
-use crate::doctor::users::Identity;
 use crate::smtp::Address;
+use crate::users::Identity;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Setup {

@@ -13,6 +13,7 @@ mod commands;
 mod crash;
 mod dialogues;
 mod doctor;
+mod environment;
 mod history;
 mod listeners;
 mod listeners_tls;

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::{AppError, GRACE, tell_service_manager};
-use crate::config::{Config, ListenAddress, ListenerConfig, QueueConfig};
+use crate::config::{Config, ListenAddress, ListenerConfig, Origin, QueueConfig};
 use crate::intake::Intake;
 use crate::observe::Observer;
 use crate::receive::{CertificateError, Commons, Inherited, Listener, Settings, Shutdown, Stopper, unix};
@@ -201,7 +201,10 @@ pub(super) fn reload(
     let told = match outcome {
         Ok(fresh) => {
             config.send_replace(Arc::new(fresh));
-            let said = format!("{} was read again and counts from now on", file.display());
+            let said = match Origin::of(file) {
+                Origin::File(file) => format!("{} was read again and counts from now on", file.display()),
+                Origin::Environment => UNCHANGEABLE.into(),
+            };
             observer.alarm_ended("bad_configuration", "");
             observer.reloaded(&said);
             Ok(said)
@@ -216,6 +219,10 @@ pub(super) fn reload(
     tell_service_manager(&[NotifyState::Ready]);
     told
 }
+
+/// A process keeps the environment that it was started with.
+const UNCHANGEABLE: &str =
+    "the settings come from the environment and stay until a restart; files with secrets were read again";
 
 #[cfg(test)]
 mod tests {

@@ -19,7 +19,7 @@ use super::output::say;
 use super::{doctor, trial};
 use crate::app::custody::DAEMON;
 use crate::config::secret::quoted;
-use crate::config::{Config, ListenAddress, Surroundings};
+use crate::config::{Config, ListenAddress, Surroundings, variables};
 use crate::control::client;
 use crate::control::request::{Answer, Request};
 use crate::control::socket_path;
@@ -82,6 +82,14 @@ impl Setup {
     /// What can be known before anything is asked.
     fn refuse_early(&self, config: &Path) -> Result<(), Failure> {
         let shown = config.display();
+        let variables = variables();
+        if !variables.is_empty() {
+            return Err(Failure::Said(format!(
+                "{} in the environment would stand beside the file that this writes, and one of the two would be without \
+                 effect: set what is missing there, or unset them",
+                variables.join(", ")
+            )));
+        }
         if config.exists() && !self.force {
             return Err(Failure::Said(format!(
                 "{shown} is there already: `mailsluice --config {0} doctor` looks at it; with --force a new one takes its \

@@ -5,6 +5,7 @@
 
 mod checkpoint;
 mod claim;
+mod container;
 mod enqueue;
 mod history;
 mod ledger;

@@ -10,6 +10,7 @@ mod clients;
 mod clients_web;
 mod clock;
 mod commands;
+mod container;
 mod crash;
 mod dialogues;
 mod doctor;

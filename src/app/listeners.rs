@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::{AppError, GRACE, tell_service_manager};
-use crate::config::{Config, ListenAddress, ListenerConfig, Origin, QueueConfig};
+use crate::config::{Config, ListenAddress, ListenerConfig, Provenance, QueueConfig};
 use crate::intake::Intake;
 use crate::observe::Observer;
 use crate::receive::{CertificateError, Commons, Inherited, Listener, Settings, Shutdown, Stopper, unix};
@@ -201,9 +201,9 @@ pub(super) fn reload(
     let told = match outcome {
         Ok(fresh) => {
             config.send_replace(Arc::new(fresh));
-            let said = match Origin::of(file) {
-                Origin::File(file) => format!("{} was read again and counts from now on", file.display()),
-                Origin::Environment => UNCHANGEABLE.into(),
+            let said = match Provenance::of(file) {
+                Provenance::File(file) => format!("{} was read again and counts from now on", file.display()),
+                Provenance::Environment => UNCHANGEABLE.into(),
             };
             observer.alarm_ended("bad_configuration", "");
             observer.reloaded(&said);

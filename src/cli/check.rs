@@ -5,13 +5,13 @@ use std::path::Path;
 use super::Failure;
 use super::output::say;
 use crate::app::AppError;
-use crate::config::{Auth, Config, ListenAddress, ListenerConfig, Origin, ServerTls, ServerTlsMode};
+use crate::config::{Auth, Config, ListenAddress, ListenerConfig, Provenance, ServerTls, ServerTlsMode};
 use crate::route::Client;
 use crate::session::Manners;
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let config = Config::load(path).map_err(AppError::from)?;
-    say!("{}: fine", Origin::of(path))?;
+    say!("{}: fine", Provenance::of(path))?;
     say!("queue     {}", config.queue.path.display())?;
     for listener in &config.listeners {
         let (addresses, networks) = (listed(&listener.addresses), listed(&listener.networks));

@@ -42,21 +42,21 @@ impl Surroundings {
 
 /// Where the settings come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum Provenance {
     /// From this file, be it there or not.
     File(PathBuf),
     /// From variables: there is no file, and some are set.
     Environment,
 }
 
-impl Origin {
+impl Provenance {
     /// Where those come from for which the file at `path` was asked.
     pub fn of(path: &Path) -> Self {
         if path.exists() || environment::variables().is_empty() { Self::File(path.into()) } else { Self::Environment }
     }
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for Provenance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => path.display().fmt(f),
@@ -85,9 +85,9 @@ impl Config {
     }
 
     fn load_in(path: &Path, around: &Surroundings) -> Result<Self, ConfigErrors> {
-        match Source::find(path)? {
-            Source::File(text) => Self::parse(&text, &path.display().to_string(), around),
-            Source::Environment(written) => written.read(&Surroundings { folder: starting_folder(), ..around.clone() }),
+        match Found::find(path)? {
+            Found::File(text) => Self::parse(&text, &path.display().to_string(), around),
+            Found::Environment(written) => written.read(&Surroundings { folder: starting_folder(), ..around.clone() }),
         }
     }
 
@@ -107,12 +107,12 @@ impl Config {
 }
 
 /// A configuration's text, and where it comes from.
-enum Source {
+enum Found {
     File(String),
     Environment(Written),
 }
 
-impl Source {
+impl Found {
     /// What there is: the file at `path` or, only where there is none, the variables. Both are an error: one of them would
     /// be without effect, and nobody would know.
     fn find(path: &Path) -> Result<Self, ConfigErrors> {
@@ -179,9 +179,9 @@ struct Parsed {
 
 impl Parsed {
     fn find(path: &Path) -> Result<Self, ConfigErrors> {
-        let (name, folder, text) = match Source::find(path)? {
-            Source::File(text) => (path.display().to_string(), Surroundings::of(path).folder, text),
-            Source::Environment(written) => (ENVIRONMENT.into(), starting_folder(), written.text),
+        let (name, folder, text) = match Found::find(path)? {
+            Found::File(text) => (path.display().to_string(), Surroundings::of(path).folder, text),
+            Found::Environment(written) => (ENVIRONMENT.into(), starting_folder(), written.text),
         };
         let parsed = text.parse();
         let document =

@@ -28,7 +28,7 @@ pub use crate::provider::presets::TlsMode;
 pub use crate::schedule::verdict::OnUncertain;
 pub use alarms::Webhook;
 pub use environment::variables;
-pub use file::{Origin, Surroundings, queue_path, users_files};
+pub use file::{Provenance, Surroundings, queue_path, users_files};
 pub use problem::{ConfigErrors, Problem};
 
 mod account;

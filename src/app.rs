@@ -14,11 +14,14 @@ use tokio::task::JoinHandle;
 pub mod custody;
 pub mod errand;
 mod listeners;
+mod service_manager;
+mod signals;
 
 use self::errand::Lent;
 use self::listeners::{Listeners, Ready, reload};
+use self::signals::{Signal, Signals};
 use crate::config::{Config, ConfigErrors, ListenAddress, OnUncertain, QueueConfig};
-use crate::control::desk::Desk;
+use crate::control::desk::{Asked, Desk};
 use crate::control::server::ControlServer;
 use crate::control::socket_path;
 use crate::deliver::dispatcher::Dispatcher;
@@ -87,6 +90,25 @@ pub fn open_queue(settings: &QueueConfig, hold: Option<&dyn Fn(&AccountName) -> 
         ephemeral: settings.ephemeral,
     })?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::starting_after(store.newest()));
+    let (reclaimed, newest) = match take_up(&mut store, clock.as_ref(), hold) {
+        Ok(taken) => taken,
+        Err(StoreError::Damaged(what)) => return Err(store.damaged(&what).into()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut readers: Vec<Box<dyn QueueReader>> = Vec::new();
+    for _ in 0..READERS {
+        readers.push(Box::new(store.reader()?));
+    }
+    let queue = Queue::start(Box::new(store), readers, Arc::clone(&clock));
+    Ok(Opened { queue, clock, newest, reclaimed })
+}
+
+/// What was under way when the last process died, and the highest queue id given out.
+fn take_up(
+    store: &mut SqliteStore,
+    clock: &dyn Clock,
+    hold: Option<&dyn Fn(&AccountName) -> bool>,
+) -> Result<(Vec<Reclaimed>, MessageId), StoreError> {
     store.take_up(clock.now(), &Machine::now())?;
     let mut reclaimed = Vec::new();
     if let Some(hold) = hold {
@@ -94,13 +116,7 @@ pub fn open_queue(settings: &QueueConfig, hold: Option<&dyn Fn(&AccountName) -> 
         reclaimed = store.reclaim(true, hold, clock.now())?;
         store.commit(clock.now())?;
     }
-    let newest = store.newest_id()?;
-    let mut readers: Vec<Box<dyn QueueReader>> = Vec::new();
-    for _ in 0..READERS {
-        readers.push(Box::new(store.reader()?));
-    }
-    let queue = Queue::start(Box::new(store), readers, Arc::clone(&clock));
-    Ok(Opened { queue, clock, newest, reclaimed })
+    Ok((reclaimed, store.newest_id()?))
 }
 
 /// The daemon, built and bound, about to run.
@@ -176,7 +192,9 @@ impl App {
             Arc::clone(&wake),
             Arc::clone(&logins),
         );
-        let (reloads, mut reload_asked) = mpsc::channel(1);
+        let dispatcher = dispatcher.looking_every(service_manager::look_every().unwrap_or(Duration::MAX));
+        let turns = dispatcher.turns();
+        let (asks, mut asked) = mpsc::channel(1);
         let desk = Desk {
             queue: queue.clone(),
             observer: Arc::clone(&observer),
@@ -186,7 +204,8 @@ impl App {
             resident: true,
             intake: Arc::clone(&intake),
             tester: Arc::new(Lent(dispatcher.trials())),
-            reloads: Some(reloads),
+            turns: turns.clone(),
+            app: Some(asks),
         };
         let control = tokio::spawn(control.serve(Arc::new(desk)));
         let housekeeping = tokio::spawn(keep_house(queue.clone(), config.subscribe()));
@@ -199,7 +218,7 @@ impl App {
         listeners.start(&config.borrow(), bound);
         let waiting = queue.read(|reader, now| reader.stats(now)).await?;
         observer.started(env!("CARGO_PKG_VERSION"), waiting.ready + waiting.deferred, &addresses.join(", "));
-        tell_service_manager(&[NotifyState::Ready]);
+        let telling = service_manager::ready(&turns, &queue);
 
         let failure = loop {
             tokio::select! {
@@ -211,22 +230,30 @@ impl App {
                     }
                     Signal::Reload => drop(reload(file.as_deref(), &config, &mut listeners, &observer, &logins)),
                 },
-                Some(asked) = reload_asked.recv() => {
-                    // Who has asked may have gone meanwhile.
-                    let _ = asked.send(reload(file.as_deref(), &config, &mut listeners, &observer, &logins));
-                }
+                // Who has asked may have gone meanwhile.
+                Some(asked) = asked.recv() => match asked {
+                    Asked::Reload(asker) => {
+                        drop(asker.send(reload(file.as_deref(), &config, &mut listeners, &observer, &logins)));
+                    }
+                    Asked::Listening(asker) => drop(asker.send(listeners.listening())),
+                },
                 failure = queue.failed() => break Some(broke(&observer, "queue_failed", failure)),
                 ended = &mut dispatcher => {
-                    let why = ended.map_or_else(|broken| broken.to_string(), why_ended);
+                    let why = ended.map_or_else(|broken| StoreError::Failed(broken.to_string()), why_ended);
                     break Some(broke(&observer, "dispatcher_ended", why));
                 }
             }
         };
-        tell_service_manager(&[NotifyState::Stopping]);
+        drop(telling);
+        service_manager::tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
         let grace = if failure.is_some() { Duration::ZERO } else { GRACE };
         Underway { listeners, stop_dispatcher, dispatcher, notifier, keeping, logins, control }.end(grace).await;
         [housekeeping, watching].iter().for_each(JoinHandle::abort);
-        failure.map_or(Ok(()), |failure| Err(failure.into()))
+        if let Some(failure) = failure {
+            return Err(failure.into());
+        }
+        observer.stopped();
+        Ok(())
     }
 }
 
@@ -276,20 +303,15 @@ fn tend_logins(
     [tokio::spawn(keeping), tokio::spawn(watching)]
 }
 
-/// Without a service manager that listens this does nothing (sd_notify(3)).
-fn tell_service_manager(state: &[NotifyState<'_>]) {
-    let _ = sd_notify::notify(state);
-}
-
 /// Tells that the daemon cannot go on.
-fn broke(observer: &Observer, kind: &str, why: String) -> StoreError {
-    observer.alarm(kind, &format!("the daemon stops; acknowledged mail is on disk, a restart takes it up: {why}"));
-    StoreError::Failed(why)
+fn broke(observer: &Observer, kind: &str, why: StoreError) -> StoreError {
+    observer.alarm(kind, &format!("the daemon stops: {why}"));
+    why
 }
 
 /// A dispatcher that ends before it is told to has met a queue that failed.
-fn why_ended(ended: Result<(), StoreError>) -> String {
-    ended.map_or_else(|error| error.to_string(), |()| "it ended by itself".into())
+fn why_ended(ended: Result<(), StoreError>) -> StoreError {
+    ended.err().unwrap_or_else(|| StoreError::Failed("the dispatcher ended by itself".into()))
 }
 
 /// What goes by age: history and charges. Leases do not: those of this process end with their workers, those of a dead
@@ -336,36 +358,6 @@ fn warn_of_clock(observer: &Observer, clock: &dyn Clock) {
                 crate::time::spoken(ahead)
             ),
         );
-    }
-}
-
-enum Signal {
-    Stop(&'static str),
-    Reload,
-}
-
-struct Signals {
-    hangup: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.hangup.recv() => Signal::Reload,
-            _ = self.interrupt.recv() => Signal::Stop("SIGINT"),
-            _ = self.terminate.recv() => Signal::Stop("SIGTERM"),
-        }
     }
 }
 

@@ -50,13 +50,17 @@ fn check_tells_of_a_client_that_no_listener_lets_in() {
     let client = |name: &str, net: &str| format!("[[client]]\nname = \"{name}\"\nnetworks = \"{net}\"\n");
     let clients =
         [("far", "10.1.0.0/16"), ("near", "127.0.0.5"), ("wide", "0.0.0.0/0")].map(|(name, net)| client(name, net));
+    let user = "[[client]]\nname = \"web\"\nuser = \"root\"\n";
     let account = "[[account]]\nname = \"staging\"\nprovider = \"directory\"\npath = \"SITE/out\"\n";
-    site.configure(&format!("{HEAD}\n{}{account}", clients.concat()));
+    site.configure(&format!("{HEAD}\n{}{user}{account}", clients.concat()));
     let output = site.run(&["check"]);
     let told = stdout(&output);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
-    let alone: Vec<&str> = told.lines().filter(|line| line.ends_with("no [[listener]] has its `networks`")).collect();
-    assert!(alone.len() == 1 && alone[0].starts_with("client    far "), "{told}");
+    let alone: Vec<&str> = told.lines().filter(|line| line.ends_with("no [[listener]] lets it in")).collect();
+    assert!(
+        alone.len() == 2 && alone[0].starts_with("client    far ") && alone[1].starts_with("client    web "),
+        "{told}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,13 +5,15 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use toml::de::DeTable;
 
 use super::environment::{self, ENVIRONMENT, Written};
+use super::local::Others;
 use super::problem::{ConfigErrors, Problem, Report};
 use super::table::{self, Table};
-use super::{AccountConfig, Config, QueueConfig, account, alarms, client, listener, queue, reports, value};
+use super::{AccountConfig, Config, QueueConfig, account, alarms, client, listener, local, queue, reports, value};
 
 /// What a configuration means beside its text.
 #[derive(Clone, Debug)]
@@ -157,6 +159,18 @@ pub fn queue_path(path: &Path) -> Result<PathBuf, ConfigErrors> {
     }
 }
 
+/// Whether the configuration at `path`, or of the variables where there is none, has an account at all. What cannot be read
+/// or is wrong may have one: who reads all of it says better what is the matter.
+pub fn names_an_account(path: &Path) -> bool {
+    if Provenance::of(path) == Provenance::Environment {
+        return true;
+    }
+    match std::fs::read_to_string(path) {
+        Ok(text) => text.parse::<toml::Table>().map_or(true, |parsed| parsed.contains_key("account")),
+        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+    }
+}
+
 /// The files of users that the configuration at `path` names, whatever else may be wrong with it.
 ///
 /// # Errors
@@ -193,6 +207,7 @@ impl Parsed {
 /// What can be read; whole where nothing is reported.
 fn read(document: &Table<'_>, report: &mut Report<'_>, around: &Surroundings) -> Config {
     let queue = queue::read(document, report, around);
+    let mut remarks = Vec::new();
     let clients = client::read(document, report);
     let mut listeners = listener::read(document, report, around, &clients);
     let ehlo = listeners.first().map_or(&around.hostname, |listener| &listener.hostname).clone();
@@ -205,7 +220,11 @@ fn read(document: &Table<'_>, report: &mut Report<'_>, around: &Surroundings) ->
     let alarms = alarms::read(document, report, around);
     let reports = reports::read(document, report);
     reports::check_senders(document, report, &accounts, &alarms, &reports);
-    Config { queue, listeners, clients, accounts, alarms, reports }
+    let others =
+        Others { listeners: &listeners, clients: &clients, accounts: &accounts, alarms: &alarms, reports: &reports };
+    let local = Arc::new(local::read(document, report, around, &others, &mut remarks));
+    listeners.iter_mut().for_each(|listener| listener.local = Arc::clone(&local));
+    Config { queue, listeners, clients, local, accounts, alarms, reports, remarks }
 }
 
 /// The largest content that every account carries, since the first open one has to, with room for what is added to it on
@@ -245,7 +264,7 @@ fn whole(file: &str, found: impl Into<String>, wanted: impl Into<String>) -> Con
 }
 
 /// The known keys of the document.
-pub(super) const KEYS: &[&str] = &["queue", "listener", "client", "account", "alarms", "reports"];
+pub(super) const KEYS: &[&str] = &["queue", "listener", "client", "aliases", "local", "account", "alarms", "reports"];
 /// Octets that intake and repairs may add to a message.
 const REPAIRS: u64 = 64 << 10;
 const MAX_OCTETS: u64 = 1 << 20;

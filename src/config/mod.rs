@@ -15,7 +15,7 @@ use crate::message::fields::FieldRule;
 use crate::message::sender::SenderRule;
 use crate::provider::presets::Keep;
 use crate::provider::{Caps, Mechanism, Provider};
-use crate::route::Client;
+use crate::route::{Client, LocalMail};
 use crate::session::{Manners, STEP_LIMIT, TRANSACTION_LIMIT};
 use crate::smtp::Address;
 use crate::time::Timestamp;
@@ -28,12 +28,13 @@ pub use crate::provider::presets::TlsMode;
 pub use crate::schedule::verdict::OnUncertain;
 pub use alarms::Webhook;
 pub use environment::variables;
-pub use file::{Provenance, Surroundings, queue_path, users_files};
+pub use file::{Provenance, Surroundings, names_an_account, queue_path, users_files};
 pub use problem::{ConfigErrors, Problem};
 
 mod account;
 mod agreement;
 mod alarms;
+mod aliases_file;
 pub mod certificate;
 mod client;
 mod environment;
@@ -41,6 +42,7 @@ mod file;
 mod headers;
 pub mod identity;
 mod listener;
+mod local;
 mod login;
 mod oauth;
 mod problem;
@@ -60,12 +62,16 @@ pub struct Config {
     pub listeners: Vec<ListenerConfig>,
     /// `[[client]]`.
     pub clients: Vec<Client>,
+    /// `[aliases]` and `[local]`.
+    pub local: Arc<LocalMail>,
     /// `[[account]]`, at least one: the accounts of the one route, the preferred first.
     pub accounts: Vec<AccountConfig>,
     /// `[alarms]`.
     pub alarms: AlarmsConfig,
     /// `[reports]`.
     pub reports: ReportsConfig,
+    /// What is odd about files of others, and keeps nothing from running: a sentence each.
+    pub remarks: Vec<String>,
 }
 
 /// `[alarms]`: whom to tell of trouble beside the log, and from when on it is trouble.
@@ -124,8 +130,10 @@ pub struct ListenerConfig {
     pub max_connections_per_client: usize,
     /// In the banner, in `Received:`, and the EHLO name upstream.
     pub hostname: String,
-    /// What completes an address without a domain.
-    pub default_domain: String,
+    /// What completes an address without a domain, where that is not the hostname.
+    pub default_domain: Option<String>,
+    /// Whom mail for users of this machine goes to: the same at all listeners.
+    pub local: Arc<LocalMail>,
     /// How long a client may take for a step.
     pub timeout: Duration,
     /// How long a client may take for a transaction.
@@ -361,7 +369,8 @@ impl ListenerConfig {
             max_connections: 1000,
             max_connections_per_client: 100,
             hostname: hostname.to_owned(),
-            default_domain: hostname.to_owned(),
+            default_domain: None,
+            local: Arc::default(),
             timeout: STEP_LIMIT,
             transaction_timeout: TRANSACTION_LIMIT,
             socket_mode: 0o660,

@@ -6,12 +6,12 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::users::{Identity, user_name};
 use super::{Finding, amount};
 use crate::config::QueueConfig;
 use crate::config::secret::quoted;
 use crate::queue::sqlite::Survey;
 use crate::time::since_boot;
+use crate::users::{Identity, user_name};
 
 /// What the folder is like.
 #[derive(Clone, Debug)]

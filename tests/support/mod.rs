@@ -7,6 +7,7 @@ pub(crate) mod hook;
 pub(crate) mod notifier;
 pub(crate) mod relay;
 pub(crate) mod scene;
+pub(crate) mod service_manager;
 pub(crate) mod tls;
 
 use std::sync::Arc;

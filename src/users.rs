@@ -1,8 +1,12 @@
-//! Users and groups of this machine, and who may read a file. Knows those of /etc/passwd and /etc/group, where system
-//! users such as the daemon's are.
+//! Users and groups of this machine, wherever the system keeps them (nsswitch.conf(5)): in files, or in a directory that
+//! must be asked over the network. So every look-up may block, and may fail. Also who may read a file.
 
+use std::ffi::CString;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+
+use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 
 /// A user and the groups it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +30,12 @@ impl Identity {
 
     /// The user of this name; none where there is none.
     pub fn named(name: &str) -> Option<Self> {
-        of_name(name, &read(PASSWD), &read(GROUP))
+        let user = User::from_name(name).ok().flatten()?;
+        let groups = CString::new(name).ok().and_then(|name| getgrouplist(&name, user.gid).ok());
+        let mut groups: Vec<u32> = groups.unwrap_or_default().into_iter().map(Gid::as_raw).collect();
+        groups.retain(|group| *group != user.gid.as_raw());
+        groups.insert(0, user.gid.as_raw());
+        Some(Self { name: user.name, user: user.uid.as_raw(), groups })
     }
 
     /// The user with this id.
@@ -67,64 +76,72 @@ impl Identity {
 
 /// The name of a user, or its number.
 pub fn user_name(id: u32) -> String {
-    name_of(id, &read(PASSWD))
+    name_of(id).ok().flatten().unwrap_or_else(|| id.to_string())
+}
+
+/// The name of the user with this id; none where it has none.
+///
+/// # Errors
+/// Where that cannot be found out now.
+pub fn name_of(id: u32) -> io::Result<Option<String>> {
+    Ok(User::from_uid(Uid::from_raw(id))?.map(|user| user.name))
+}
+
+/// Whether there is a user of this name.
+///
+/// # Errors
+/// Where that cannot be found out now.
+pub fn is_there(name: &str) -> io::Result<bool> {
+    Ok(User::from_name(name)?.is_some())
 }
 
 /// The name of a group, or its number.
 pub fn group_name(id: u32) -> String {
-    name_of(id, &read(GROUP))
+    Group::from_gid(Gid::from_raw(id)).ok().flatten().map_or_else(|| id.to_string(), |group| group.name)
 }
 
 /// The id of the group of this name.
 pub fn group_id(name: &str) -> Option<u32> {
-    lines(&read(GROUP)).find(|fields| fields[0] == name).and_then(|fields| fields[2].parse().ok())
+    Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw())
 }
-
-fn read(file: &str) -> String {
-    std::fs::read_to_string(file).unwrap_or_default()
-}
-
-/// The lines of /etc/passwd or /etc/group that have an id in their third field.
-fn lines(text: &str) -> impl Iterator<Item = Vec<&str>> {
-    text.lines().map(|line| line.split(':').collect::<Vec<_>>()).filter(|fields| fields.len() >= 4)
-}
-
-fn name_of(id: u32, text: &str) -> String {
-    let id = id.to_string();
-    lines(text).find(|fields| fields[2] == id).map_or(id.clone(), |fields| fields[0].to_owned())
-}
-
-fn of_name(name: &str, passwd: &str, group: &str) -> Option<Identity> {
-    let user = lines(passwd).find(|fields| fields[0] == name)?;
-    let (id, own) = (user[2].parse().ok()?, user[3].parse().ok()?);
-    let mut groups = vec![own];
-    let member = |fields: &Vec<&str>| fields[3].split(',').any(|member| member == name);
-    groups.extend(lines(group).filter(member).filter_map(|fields| fields[2].parse::<u32>().ok()));
-    Some(Identity { name: name.to_owned(), user: id, groups })
-}
-
-const PASSWD: &str = "/etc/passwd";
-const GROUP: &str = "/etc/group";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const USERS: &str =
-        "root:x:0:0:root:/root:/bin/sh\n\nmailsluice:x:998:997::/var/lib/mailsluice:/usr/sbin/nologin\n";
-    const GROUPS: &str = "root:x:0:\nmailsluice:x:997:\nsecrets:x:50:www,mailsluice\nwww:x:51:mailsluicer\n";
+    /// Nobody has this id: systems do not give it out.
+    const NOBODYS: u32 = 4_000_000_123;
 
     #[test]
-    fn a_user_has_its_own_group_and_those_that_name_it() {
-        let identity = of_name("mailsluice", USERS, GROUPS).unwrap();
-        assert_eq!(identity, Identity { name: "mailsluice".into(), user: 998, groups: vec![997, 50] });
-        assert_eq!(of_name("nobody", USERS, GROUPS), None);
-        assert_eq!((name_of(998, USERS), name_of(5, USERS)), ("mailsluice".into(), "5".into()));
+    fn the_system_is_asked_for_names_and_ids() {
+        let root = Identity::named("root").unwrap();
+        assert_eq!((root.user, root.groups.first(), root.is_root()), (0, Some(&0), true));
+        assert_eq!((user_name(0), group_name(0), group_id("root")), ("root".into(), "root".into(), Some(0)));
+        assert_eq!((name_of(0).unwrap().as_deref(), is_there("root").unwrap()), (Some("root"), true));
+        for odd in ["", "no such user", "nul\0"] {
+            assert!(Identity::named(odd).is_none() && !is_there(odd).unwrap_or(false), "{odd:?}");
+        }
+        assert_eq!((user_name(NOBODYS), name_of(NOBODYS).unwrap()), (NOBODYS.to_string(), None));
+        assert_eq!((group_name(NOBODYS), group_id("no such group")), (NOBODYS.to_string(), None));
+    }
+
+    /// A user has its own group first, then those that name it, each once.
+    #[test]
+    fn groups_are_those_of_the_system() {
+        let own = Identity::own();
+        let asked = std::process::Command::new("id").args(["-G", &own.name]).output().unwrap();
+        let mut wanted: Vec<u32> =
+            String::from_utf8(asked.stdout).unwrap().split_whitespace().map(|id| id.parse().unwrap()).collect();
+        let mut groups = Identity::named(&own.name).unwrap().groups;
+        assert_eq!(groups.first(), wanted.first());
+        groups.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(groups, wanted);
     }
 
     #[test]
     fn rights_are_those_of_the_first_class_that_fits() {
-        let identity = of_name("mailsluice", USERS, GROUPS).unwrap();
+        let identity = Identity { name: "mailsluice".into(), user: 998, groups: vec![997, 50] };
         for (owner, group, mode, may) in [
             (998, 0, 0o600, true),
             (998, 997, 0o060, false),

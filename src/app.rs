@@ -90,6 +90,25 @@ pub fn open_queue(settings: &QueueConfig, hold: Option<&dyn Fn(&AccountName) -> 
         ephemeral: settings.ephemeral,
     })?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::starting_after(store.newest()));
+    let (reclaimed, newest) = match take_up(&mut store, clock.as_ref(), hold) {
+        Ok(taken) => taken,
+        Err(StoreError::Damaged(what)) => return Err(store.damaged(&what).into()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut readers: Vec<Box<dyn QueueReader>> = Vec::new();
+    for _ in 0..READERS {
+        readers.push(Box::new(store.reader()?));
+    }
+    let queue = Queue::start(Box::new(store), readers, Arc::clone(&clock));
+    Ok(Opened { queue, clock, newest, reclaimed })
+}
+
+/// What was under way when the last process died, and the highest queue id given out.
+fn take_up(
+    store: &mut SqliteStore,
+    clock: &dyn Clock,
+    hold: Option<&dyn Fn(&AccountName) -> bool>,
+) -> Result<(Vec<Reclaimed>, MessageId), StoreError> {
     store.take_up(clock.now(), &Machine::now())?;
     let mut reclaimed = Vec::new();
     if let Some(hold) = hold {
@@ -97,13 +116,7 @@ pub fn open_queue(settings: &QueueConfig, hold: Option<&dyn Fn(&AccountName) -> 
         reclaimed = store.reclaim(true, hold, clock.now())?;
         store.commit(clock.now())?;
     }
-    let newest = store.newest_id()?;
-    let mut readers: Vec<Box<dyn QueueReader>> = Vec::new();
-    for _ in 0..READERS {
-        readers.push(Box::new(store.reader()?));
-    }
-    let queue = Queue::start(Box::new(store), readers, Arc::clone(&clock));
-    Ok(Opened { queue, clock, newest, reclaimed })
+    Ok((reclaimed, store.newest_id()?))
 }
 
 /// The daemon, built and bound, about to run.
@@ -226,7 +239,7 @@ impl App {
                 },
                 failure = queue.failed() => break Some(broke(&observer, "queue_failed", failure)),
                 ended = &mut dispatcher => {
-                    let why = ended.map_or_else(|broken| broken.to_string(), why_ended);
+                    let why = ended.map_or_else(|broken| StoreError::Failed(broken.to_string()), why_ended);
                     break Some(broke(&observer, "dispatcher_ended", why));
                 }
             }
@@ -291,14 +304,14 @@ fn tend_logins(
 }
 
 /// Tells that the daemon cannot go on.
-fn broke(observer: &Observer, kind: &str, why: String) -> StoreError {
-    observer.alarm(kind, &format!("the daemon stops; acknowledged mail is on disk, a restart takes it up: {why}"));
-    StoreError::Failed(why)
+fn broke(observer: &Observer, kind: &str, why: StoreError) -> StoreError {
+    observer.alarm(kind, &format!("the daemon stops: {why}"));
+    why
 }
 
 /// A dispatcher that ends before it is told to has met a queue that failed.
-fn why_ended(ended: Result<(), StoreError>) -> String {
-    ended.map_or_else(|error| error.to_string(), |()| "it ended by itself".into())
+fn why_ended(ended: Result<(), StoreError>) -> StoreError {
+    ended.err().unwrap_or_else(|| StoreError::Failed("the dispatcher ended by itself".into()))
 }
 
 /// What goes by age: history and charges. Leases do not: those of this process end with their workers, those of a dead

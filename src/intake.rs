@@ -220,7 +220,7 @@ impl Intake {
                 }
                 Err(Refusal::Full)
             }
-            Err(StoreError::Failed(_) | StoreError::Closed) => Err(Refusal::Unavailable),
+            Err(StoreError::Failed(_) | StoreError::Damaged(_) | StoreError::Closed) => Err(Refusal::Unavailable),
         }
     }
 }
@@ -293,7 +293,8 @@ fn stamp(submission: &Submission, date: &str) -> Prepared {
 /// What was added and removed, and what that breaks, in words.
 fn repairs(prepared: &Prepared) -> String {
     let part = |verb: &str, names: &[&str]| (!names.is_empty()).then(|| format!("{verb} {}", names.join(", ")));
-    let changed = [part("added", &prepared.added), part("removed", &prepared.removed)];
+    let changed =
+        [part("added", &prepared.added), part("completed", &prepared.completed), part("removed", &prepared.removed)];
     let parts: Vec<String> =
         changed.into_iter().flatten().chain(prepared.broken.iter().map(ToString::to_string)).collect();
     parts.join("; ")

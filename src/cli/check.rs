@@ -18,12 +18,16 @@ pub(super) struct Check {
     /// daemon waits for `mailsluice setup` instead of failing
     #[arg(long)]
     any_account: bool,
+    /// Do not look at secrets: those that a service manager hands over are there for the daemon alone
+    #[arg(long)]
+    without_secrets: bool,
 }
 
 impl Check {
     pub(super) fn run(self, path: &Path) -> Result<(), Failure> {
         if !self.any_account {
-            return check(path);
+            let config = if self.without_secrets { Config::load_without_secrets(path) } else { Config::load(path) };
+            return tell(path, &config.map_err(AppError::from)?);
         }
         if names_an_account(path) {
             return Ok(());
@@ -35,8 +39,7 @@ impl Check {
     }
 }
 
-fn check(path: &Path) -> Result<(), Failure> {
-    let config = Config::load(path).map_err(AppError::from)?;
+fn tell(path: &Path, config: &Config) -> Result<(), Failure> {
     say!("{}: fine", path.display())?;
     say!("queue     {}", config.queue.path.display())?;
     for listener in &config.listeners {

@@ -1,26 +1,30 @@
 //! The command line: what can be typed, and what each command does and returns.
 //!
-//! Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 74 the queue failed; 75 somebody else has the queue; 78 the
-//! configuration is wrong (the last three after sysexits.h).
+//! Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 65 the queue is damaged; 74 the queue failed; 75 somebody else has
+//! the queue; 78 the configuration is wrong (the last four after sysexits.h). A restart may help after 74 and 75, and does
+//! not after 65 and 78.
 
 mod account;
 mod check;
 mod doctor;
 mod health;
 mod output;
+mod pages;
 mod queue;
 mod quickstart;
 mod reach;
 mod reload;
 mod sandbox;
+mod sendmail;
 mod serve;
 mod setup;
 mod table;
 mod trial;
 mod user;
 
-use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::env;
+use std::io::{self, ErrorKind, IsTerminal};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -35,7 +39,7 @@ use crate::queue::OpenError;
 #[command(name = "mailsluice", version, max_term_width = 110)]
 struct Arguments {
     /// The configuration file
-    #[arg(long, global = true, default_value = "/etc/mailsluice/config.toml", value_name = "FILE")]
+    #[arg(long, global = true, default_value = CONFIG, value_name = "FILE")]
     config: PathBuf,
     #[command(subcommand)]
     command: Command,
@@ -69,13 +73,26 @@ enum Command {
     /// Add a user who may log in at a listener with auth = "required", or give it another password, which is asked for or
     /// read from standard input
     User(user::User),
+    /// Hand in the message on standard input, as sendmail does, whose options it takes. Called as sendmail, mailq or newaliases,
+    /// mailsluice is that program
+    Sendmail(sendmail::Sendmail),
+    /// Print what a shell needs to complete these commands: `mailsluice completions bash > FILE`
+    Completions(pages::Completions),
+    /// Write manual pages and completions into a folder, for packages
+    #[command(hide = true)]
+    Generate(pages::Generate),
 }
+
+/// The configuration, unless another is named.
+const CONFIG: &str = "/etc/mailsluice/config.toml";
 
 /// What a command ended with that is not success.
 #[derive(Debug)]
 enum Failure {
     /// It failed, or was refused; the text says what and what to do.
     Said(String),
+    /// This user may not ask; the text says who may.
+    Denied(String),
     /// Flags are missing or wrong; the text says which.
     Usage(String),
     /// The daemon's own reasons.
@@ -88,13 +105,22 @@ impl From<AppError> for Failure {
     }
 }
 
+/// What the control socket says.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        let text = error.to_string();
+        if error.kind() == ErrorKind::PermissionDenied { Self::Denied(text) } else { Self::Said(text) }
+    }
+}
+
 impl Failure {
     fn code(&self) -> u8 {
         match self {
-            Self::Said(_) => 1,
+            Self::Said(_) | Self::Denied(_) => 1,
             Self::Usage(_) => 2,
             Self::App(AppError::Config(_)) => 78,
             Self::App(AppError::Open(OpenError::Locked { .. })) => 75,
+            Self::App(AppError::Open(OpenError::Damaged { .. })) => 65,
             Self::App(AppError::Store(_) | AppError::Open(_)) => 74,
             Self::App(_) => 1,
         }
@@ -102,7 +128,7 @@ impl Failure {
 
     fn text(&self) -> String {
         match self {
-            Self::Said(text) | Self::Usage(text) => text.clone(),
+            Self::Said(text) | Self::Denied(text) | Self::Usage(text) => text.clone(),
             Self::App(error) => error.to_string(),
         }
     }
@@ -110,6 +136,9 @@ impl Failure {
 
 /// Runs the command that was typed.
 pub fn main() -> ExitCode {
+    if let Some(code) = as_sendmail() {
+        return code;
+    }
     let Arguments { config, command } = Arguments::parse();
     let done = match command {
         Command::Serve(serve) => serve.run(&config),
@@ -123,6 +152,9 @@ pub fn main() -> ExitCode {
         Command::Queue(command) => command.run(&config),
         Command::Account(command) => command.run(&config),
         Command::User(user) => user.run(&config),
+        Command::Sendmail(sendmail) => return sendmail.run(&config),
+        Command::Completions(completions) => completions.run(),
+        Command::Generate(generate) => generate.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -134,6 +166,18 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure.code())
         }
     }
+}
+
+/// Does what sendmail is to do, where the program is called by one of its names, or by its own with `sendmail` first. Clap does
+/// not see what follows: it would take `--` away, which tells recipients from options.
+fn as_sendmail() -> Option<ExitCode> {
+    let mut typed = env::args_os();
+    let name = match sendmail::Name::of(Path::new(&typed.next()?)) {
+        Some(name) => name,
+        None if typed.next()? == "sendmail" => sendmail::Name::Sendmail,
+        None => return None,
+    };
+    Some(sendmail::run(name, typed, Path::new(CONFIG)))
 }
 
 /// A runtime for the daemon, or for a command that opens the queue itself.

@@ -11,6 +11,11 @@ pub enum StoreError {
     /// The store broke: nothing more is promised until it is opened anew. The text says where and what happened.
     #[error("the queue cannot be used any more: {0}. Mail that was acknowledged is on disk; restart to recover it")]
     Failed(String),
+    /// The file is damaged: nothing more is written to it. The text says what was met.
+    #[error(
+        "the queue cannot be used any more, since its file is damaged: {0}. The next start says what of it can be saved, and how"
+    )]
+    Damaged(String),
     /// The daemon is stopping.
     #[error("the queue is closed: the daemon is stopping")]
     Closed,
@@ -82,6 +87,16 @@ pub enum OpenError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The file is damaged. Nothing was written to it.
+    #[error("{path}: the queue is damaged: {what}.\n{}", salvage(*.found))]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What is damaged, without a full stop.
+        what: String,
+        /// How much of it can be read.
+        found: Salvage,
+    },
     /// SQLite refused.
     #[error("{path}: cannot be opened as a queue: {detail}")]
     Database {
@@ -90,6 +105,29 @@ pub enum OpenError {
         /// What SQLite said.
         detail: String,
     },
+}
+
+/// What of a damaged queue can be read, of the messages that are not done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Salvage {
+    /// Messages that the file tells of.
+    pub known: u64,
+    /// Those among them whose envelope and content can be read.
+    pub whole: u64,
+}
+
+fn salvage(Salvage { known, whole }: Salvage) -> String {
+    let can = match known {
+        0 => "No message can be read in it.".into(),
+        _ if whole == known => format!("All of its messages that are not done can be read: {whole}."),
+        _ => format!("Of {known} messages that are not done and that it tells of, {whole} can be read whole."),
+    };
+    format!(
+        "{can} Nothing was written to it, and nothing will be.\n\
+         To save what can be read: `mailsluice queue recover`, while the daemon is stopped. It makes a new queue and keeps the \
+         damaged file.\n\
+         To go back to a copy instead, if `mailsluice queue backup` made one: see the README, \"Backup and recovery\"."
+    )
 }
 
 fn holder(pid: Option<u32>) -> String {

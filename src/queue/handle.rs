@@ -21,7 +21,7 @@ pub enum Urgency {
 pub struct Queue {
     jobs: mpsc::Sender<Job>,
     readers: Arc<Readers>,
-    failure: watch::Receiver<Option<String>>,
+    failure: watch::Receiver<Option<StoreError>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -102,23 +102,21 @@ impl Queue {
     }
 
     /// Waits until the store has failed, and says how. Does not return where it does not.
-    pub async fn failed(&self) -> String {
+    pub async fn failed(&self) -> StoreError {
         let mut failure = self.failure.clone();
-        match failure.wait_for(Option::is_some).await {
-            Ok(failure) => failure.clone().unwrap_or_default(),
-            Err(_) => "the thread that writes it has ended".into(),
-        }
+        let failed = failure.wait_for(Option::is_some).await.ok().and_then(|failure| failure.clone());
+        failed.unwrap_or_else(|| StoreError::Failed("the thread that writes it has ended".into()))
     }
 
     fn why_closed(&self) -> StoreError {
-        self.failure.borrow().clone().map_or(StoreError::Closed, StoreError::Failed)
+        self.failure.borrow().clone().unwrap_or(StoreError::Closed)
     }
 }
 
 struct Writer {
     store: Box<dyn QueueStore>,
     waiting: mpsc::Receiver<Job>,
-    tell: watch::Sender<Option<String>>,
+    tell: watch::Sender<Option<StoreError>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -128,10 +126,8 @@ impl Writer {
         while self.waiting.blocking_recv_many(&mut batch, JOBS_IN_A_COMMIT) > 0 {
             if let Err(error) = self.write(&mut batch) {
                 // The end: whoever waits is told, and whoever comes finds the door closed.
-                let _ = self.tell.send(Some(match &error {
-                    StoreError::Failed(detail) => detail.clone(),
-                    other => other.to_string(),
-                }));
+                self.store.give_up(&error);
+                let _ = self.tell.send(Some(error.clone()));
                 batch.drain(..).for_each(|job| drop(job.done.send(Err(error.clone()))));
                 return;
             }
@@ -181,7 +177,9 @@ impl Writer {
         for job in batch.iter_mut() {
             match (job.work)(self.store.as_mut(), self.clock.now()) {
                 Err(StoreError::Full(super::Full::Disk)) => return Err(StoreError::Full(super::Full::Disk)),
-                Err(error @ (StoreError::Failed(_) | StoreError::Closed)) => return Err(error),
+                Err(error @ (StoreError::Failed(_) | StoreError::Damaged(_) | StoreError::Closed)) => {
+                    return Err(error);
+                }
                 answer => answers.push(answer),
             }
         }

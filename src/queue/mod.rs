@@ -40,8 +40,8 @@ use crate::time::Timestamp;
 ///    between the last commit and the next opening.
 /// 8. A message of which a settlement has let a recipient fail is due for a report, once nothing of it is open any more, until
 ///    it is [`reported`](Self::reported) or an operator tries it again. What an operator lets fail is not.
-/// 9. [`StoreError::Full`] leaves everything as it was before `begin`; [`StoreError::Failed`] means that nothing more is
-///    promised until the store is opened anew.
+/// 9. [`StoreError::Full`] leaves everything as it was before `begin`; [`StoreError::Failed`] and [`StoreError::Damaged`] mean
+///    that nothing more is promised until the store is opened anew.
 pub trait QueueStore: Send {
     /// Begins a transaction.
     ///
@@ -70,6 +70,9 @@ pub trait QueueStore: Send {
 
     /// Frees what is kept aside for the time when the disk is full. Called between transactions; whether there was any.
     fn free_ballast(&mut self) -> bool;
+
+    /// Nothing more will be asked of the store, because of this error. It leaves what its next opening must know.
+    fn give_up(&mut self, error: &StoreError);
 
     /// Whether there is room for so many more octets of mail.
     ///

@@ -220,6 +220,9 @@ pub fn horizon<'a>(caps: impl Iterator<Item = &'a Cap>) -> Duration {
     caps.map(|cap| cap.window).fold(Duration::from_secs(25 * 3600), Duration::max)
 }
 
+/// The recipients of a charge that stands for all that was sent up to its end, where nobody can tell any more how much that
+/// was: it fills every cap, of messages too.
+pub const UNKNOWN: u32 = u32::MAX;
 /// From this length on the last tenth of a cap is kept for high priority.
 pub const LONG_WINDOW: Duration = Duration::from_secs(3600);
 
@@ -250,6 +253,17 @@ mod tests {
         ledger.end(1, at(500));
         assert_eq!(ledger.allowance(&caps, Priority::High, at(560)), Allowance::NotBefore(at(560).after(TICK)));
         assert!(matches!(ledger.allowance(&caps, Priority::High, at(560).after(TICK)), Allowance::Now(_)));
+    }
+
+    #[test]
+    fn what_nobody_can_tell_fills_every_cap_for_a_window() {
+        let caps = caps(&[(Counted::Messages, 30, 60), (Counted::Recipients, 10_000, 600)]);
+        let mut ledger = Ledger::default();
+        ledger.book(at(0), None, UNKNOWN);
+        assert_eq!(ledger.allowance(&caps, Priority::High, at(100)), Allowance::NotBefore(at(600).after(TICK)));
+        let minute = Caps { windows: vec![caps.windows[0].clone()], ..caps.clone() };
+        assert_eq!(ledger.allowance(&minute, Priority::High, at(30)), Allowance::NotBefore(at(60).after(TICK)));
+        assert!(ledger.allowance(&caps, Priority::High, at(601)).room().is_some());
     }
 
     #[test]

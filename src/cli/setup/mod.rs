@@ -2,18 +2,23 @@
 
 mod answers;
 pub(super) mod ask;
+mod base;
 mod compose;
 pub(super) mod files;
 mod mail;
+mod start;
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
 use self::answers::Flags;
 use self::ask::Asker;
+use self::base::Base;
 use self::compose::{Answers, LoginWay};
 use self::files::{Custody, Existing, Written};
+use self::start::{Daemon, Start};
 use super::Failure;
 use super::output::say;
 use super::{doctor, trial};
@@ -36,9 +41,12 @@ pub(super) struct Setup {
     /// Write the files, and neither log in nor send
     #[arg(long)]
     no_test: bool,
-    /// Write over a configuration that is there; it stays as `….bak`
+    /// Write a new configuration over one that has an account; the old one stays as `….bak`
     #[arg(long)]
     force: bool,
+    /// Whether to start the relay, and with it each boot: yes or no, where systemd has its units [default: yes]
+    #[arg(long, value_name = "WHETHER")]
+    start: Option<String>,
     /// Ask nothing: take the defaults for what no flag says
     #[arg(long, visible_alias = "no-input")]
     yes: bool,
@@ -49,17 +57,19 @@ struct Told {
     answers: Answers,
     secret: Option<SecretString>,
     test_to: Option<Address>,
+    start: Start,
 }
 
 impl Setup {
     pub(super) fn run(self, config: &Path) -> Result<(), Failure> {
         let config = std::path::absolute(config).map_err(|error| cannot(config, &error))?;
-        self.refuse_early(&config)?;
-        let told = self.ask()?;
-        let text = told.answers.compose(&config);
+        let base = self.base(&config)?;
+        let told = self.ask(&base, &config)?;
+        let text = told.answers.compose(&base, &config);
         let around = Surroundings { reads_secrets: false, ..Surroundings::of(&config) };
         let settings = Config::parse(&text, &config.display().to_string(), &around)
             .map_err(|errors| Failure::Said(format!("these answers make no configuration:\n{errors}")))?;
+        refuse_overlap(&settings)?;
         self.write(&config, &told, &text)?;
         if self.no_test {
             return next_steps(&config, &settings, &told);
@@ -79,16 +89,9 @@ impl Setup {
         next_steps(&config, &settings, &told)
     }
 
-    /// What can be known before anything is asked.
-    fn refuse_early(&self, config: &Path) -> Result<(), Failure> {
-        let shown = config.display();
-        if config.exists() && !self.force {
-            return Err(Failure::Said(format!(
-                "{shown} is there already: `mailsluice --config {0} doctor` looks at it; with --force a new one takes its \
-                 place, and it stays as {0}.bak",
-                quoted(config)
-            )));
-        }
+    /// What there is to start from, and what can be known before anything is asked.
+    fn base(&self, config: &Path) -> Result<Base, Failure> {
+        let base = Base::of(config, if self.force { base::Existing::Replaced } else { base::Existing::Kept })?;
         let there = config.ancestors().skip(1).find(|folder| folder.exists()).unwrap_or(Path::new("/"));
         let writable = rustix::fs::access(there, rustix::fs::Access::WRITE_OK);
         writable.map_err(|error| {
@@ -96,21 +99,37 @@ impl Setup {
                 "{} cannot be written ({error}): run this as root (`sudo mailsluice setup`), or name another place by --config",
                 there.display()
             ))
-        })
+        })?;
+        Ok(base)
     }
 
-    fn ask(&self) -> Result<Told, Failure> {
+    fn ask(&self, base: &Base, config: &Path) -> Result<Told, Failure> {
         let mut asker = Asker::new(self.yes);
         if asker.is_heard() {
             say!("Empty answers take what stands in [brackets]. Nothing is written before the last question.\n")?;
         }
-        let answers = self.flags.answers(&mut asker)?;
+        let answers = self.flags.answers(&mut asker, base)?;
         let secret = self.flags.secret(&mut asker, answers.as_ref())?;
         let test_to = self.test_address(&mut asker, answers.as_ref())?;
+        let start = self.start(&mut asker, config)?;
         asker.complete()?;
         // Where an answer is missing, this has been said.
         let answers = answers.ok_or_else(|| Failure::Said("an answer is missing".into()))?;
-        Ok(Told { answers, secret, test_to })
+        Ok(Told { answers, secret, test_to, start })
+    }
+
+    fn start(&self, asker: &mut Asker, config: &Path) -> Result<Start, Failure> {
+        if !start::is_possible(config) {
+            return Ok(Start::Later);
+        }
+        let text = "Start the relay, now and with the machine (yes, no)";
+        let question = ask::Question { text, flag: "--start", default: Some("yes".into()) };
+        let parse = |answer: &str| match answer {
+            "yes" | "y" => Ok(Start::Now),
+            "no" | "n" => Ok(Start::Later),
+            _ => Err(format!("{answer:?} is neither yes nor no")),
+        };
+        Ok(asker.ask(&question, self.start.as_deref(), parse)?.unwrap_or(Start::Later))
     }
 
     fn test_address(&self, asker: &mut Asker, answers: Option<&Answers>) -> Result<Option<Address>, Failure> {
@@ -125,17 +144,36 @@ impl Setup {
 
     fn write(&self, config: &Path, told: &Told, text: &str) -> Result<(), Failure> {
         let custody = Custody::here();
-        let existing = if self.force { Existing::Replace } else { Existing::Keep };
+        // One that is there has no account, or this is forced.
+        let existing = if config.exists() { Existing::Replace } else { Existing::Keep };
+        let secrets = if self.force { Existing::Replace } else { Existing::Keep };
         if let Some(folder) = config.parent() {
             custody.make_folder(folder).map_err(|error| cannot(folder, &error))?;
         }
         say!("")?;
         if let (Some(path), Some(secret)) = (told.answers.secret_file(config), &told.secret) {
-            let written = custody.write(&path, secret.expose_secret().as_bytes(), existing);
+            let written = custody.write(&path, secret.expose_secret().as_bytes(), secrets);
             tell(&path, "the secret", written, custody)?;
         }
         tell(config, "the configuration", custody.write(config, text.as_bytes(), existing), custody)
     }
+}
+
+/// A socket on all addresses leaves none for the others.
+fn refuse_overlap(settings: &Config) -> Result<(), Failure> {
+    let listeners = &settings.listeners;
+    let all: Vec<_> = listeners.iter().flat_map(|one| one.addresses.iter().filter_map(ListenAddress::tcp)).collect();
+    let covers = |wide: &SocketAddr, other: &SocketAddr| {
+        let alike = wide.port() == other.port() && wide.is_ipv4() == other.is_ipv4();
+        alike && wide.ip().is_unspecified() && wide.port() != 0 && wide != other
+    };
+    let pair = all.iter().find_map(|wide| Some((wide, all.iter().find(|other| covers(wide, other))?)));
+    let Some((wide, other)) = pair else { return Ok(()) };
+    Err(Failure::Said(format!(
+        "--listen: {wide} leaves no room for {other}, where the relay listens too: name the address that this machine has \
+         in that network, as in 192.168.1.10:{}",
+        wide.port()
+    )))
 }
 
 fn tell(path: &Path, what: &str, written: std::io::Result<Written>, custody: Custody) -> Result<(), Failure> {
@@ -189,7 +227,6 @@ fn give_to_a_user(config: &Path, settings: &Config) -> Result<(), Failure> {
 
 /// How to go on.
 fn next_steps(config: &Path, settings: &Config, told: &Told) -> Result<(), Failure> {
-    let standard = config == Path::new("/etc/mailsluice/config.toml");
     let shown = quoted(config);
     say!("\nNext:")?;
     if Identity::own().is_root() && Identity::named(DAEMON).is_none() {
@@ -198,14 +235,20 @@ fn next_steps(config: &Path, settings: &Config, told: &Told) -> Result<(), Failu
     for finding in doctor::listeners_in_the_way(settings) {
         say!("  {}: {}", finding.seen, finding.advice.unwrap_or_default())?;
     }
-    let running =
-        matches!(client::ask(&socket_path(&settings.queue.path), &Request::Stats), Ok(Some(Answer::Stats { .. })));
-    match (running, standard) {
-        (true, _) => say!("  the daemon runs; `mailsluice --config {shown} queue list` shows what waits")?,
-        (false, true) => {
-            say!("  start the daemon: sudo systemctl enable --now mailsluice   (the unit is in systemd/)")?
+    let answered = client::ask(&socket_path(&settings.queue.path), &Request::Stats);
+    let daemon = match answered {
+        Ok(Some(Answer::Stats { .. })) => Daemon::Running,
+        _ => Daemon::Absent,
+    };
+    match (told.start, daemon) {
+        (Start::Now, _) => start::start(daemon)?,
+        (Start::Later, Daemon::Running) => {
+            say!("  the daemon runs; `mailsluice --config {shown} queue list` shows what waits")?
         }
-        (false, false) => say!("  start the daemon: mailsluice --config {shown} serve")?,
+        (Start::Later, Daemon::Absent) if start::are_units_for(config) => {
+            say!("  start the daemon: {}", start::advice())?
+        }
+        (Start::Later, Daemon::Absent) => say!("  start the daemon: mailsluice --config {shown} serve")?,
     }
     if told.answers.way == LoginWay::DeviceCode {
         let name = told.answers.account();

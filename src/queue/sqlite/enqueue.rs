@@ -1,6 +1,7 @@
 //! Messages on their way in.
 
-use super::{SqliteStore, failed, micros};
+use super::connection::failed;
+use super::{SqliteStore, micros};
 use crate::ids::MessageId;
 use crate::queue::error::StoreError;
 use crate::queue::record::NewMessage;

@@ -3,24 +3,29 @@
 //! WAL with `synchronous=FULL`: a commit is one fsync of the log. Checkpoints run on a thread and a connection of their
 //! own; only where the log has grown large does the writer itself wait for one.
 
+mod backup;
 mod checkpoint;
 mod claim;
+mod connection;
+mod damage;
 mod enqueue;
 mod history;
 mod ledger;
 mod operate;
 mod place;
 mod read;
+mod recover;
 mod report;
+mod salvage;
 mod schema;
 mod settle;
 
 use std::collections::HashMap;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 use super::QueueStore;
 use super::error::{Full, OpenError, StoreError};
@@ -31,10 +36,13 @@ use crate::ids::{AccountName, DeliveryId, LoginKey, MessageId, RouteName};
 use crate::schedule::cap::Ledger;
 use crate::schedule::lane::Lane;
 use crate::time::Timestamp;
+pub use backup::{BackupError, Copied, Existing, back_up};
 use checkpoint::Checkpointer;
+use connection::{connect, failed, not_opened};
 use place::Place;
 pub use place::{Machine, Survey};
 pub use read::SqliteReader;
+pub use recover::{CapsUnknown, Held, Lost, RecoverError, Recovered, recover};
 
 /// Where the queue lies and how much it may hold.
 #[derive(Clone, Debug)]
@@ -92,8 +100,9 @@ impl SqliteStore {
             // The log, its index and the first transaction need room, or mail that waits could never leave.
             place.free_ballast();
         }
+        damage::look(&options.path)?;
         let connection = connect(&options.path)?;
-        let database = |error: rusqlite::Error| broken(&options.path, &error);
+        let database = |error: rusqlite::Error| not_opened(&options.path, &error);
         let newest = connection
             .query_row("SELECT clock FROM meta", (), |row| row.get(0))
             .map(Timestamp::from_micros)
@@ -113,10 +122,16 @@ impl SqliteStore {
             next_charge: 0,
             options,
         };
-        store
-            .load()
-            .map_err(|error| OpenError::Database { path: store.options.path.clone(), detail: error.to_string() })?;
+        store.load().map_err(|error| not_opened(&store.options.path, &error))?;
+        connection::may_tidy(&store.connection, &store.options.path);
         Ok(store)
+    }
+
+    /// What to say where damage showed when the queue was taken up, before it was handed to its
+    /// [`Queue`](crate::queue::Queue): the same as where it shows at opening.
+    pub fn damaged(mut self, what: &str) -> OpenError {
+        self.give_up(&StoreError::Damaged(what.to_owned()));
+        damage::report(&self.options.path, what)
     }
 
     /// A reader of the same queue.
@@ -161,7 +176,7 @@ impl SqliteStore {
             .and_then(|_| enqueue::sweep_orphans(self))
             .map_err(failed)?;
         self.commit(now)?;
-        self.load()
+        self.load().map_err(failed)
     }
 
     /// Moves what was sent to where it lies if only the time has passed that is believed to have. Where the machine has
@@ -186,14 +201,14 @@ impl SqliteStore {
     }
 
     /// Reads what is kept in memory from what is on disk.
-    fn load(&mut self) -> Result<(), StoreError> {
-        let one = |sql: &str| self.connection.query_row(sql, (), |row| row.get::<_, i64>(0)).map_err(failed);
+    fn load(&mut self) -> rusqlite::Result<()> {
+        let one = |sql: &str| self.connection.query_row(sql, (), |row| row.get::<_, i64>(0));
         self.live_bytes = u64::try_from(one("SELECT live_bytes FROM meta")?).unwrap_or(0);
         // Never back: a number that was given out and undone may still be known to whoever had it.
         self.next_delivery = one("SELECT coalesce(max(id), 0) + 1 FROM delivery")?.max(self.next_delivery);
         self.next_charge = one("SELECT coalesce(max(id), 0) + 1 FROM charge")?.max(self.next_charge);
-        self.clocks = self.load_clocks().map_err(failed)?;
-        self.ledgers = ledger::load(&self.connection).map_err(failed)?;
+        self.clocks = self.load_clocks()?;
+        self.ledgers = ledger::load(&self.connection)?;
         Ok(())
     }
 
@@ -256,15 +271,23 @@ impl QueueStore for SqliteStore {
         if !self.connection.is_autocommit() {
             self.connection.execute_batch("ROLLBACK").map_err(failed)?;
         }
-        self.load()
+        self.load().map_err(failed)
     }
 
     fn checkpoint(&mut self) -> Result<(), StoreError> {
-        checkpoint::restart(&self.connection)
+        checkpoint::restart(&self.connection).map(drop)
     }
 
     fn free_ballast(&mut self) -> bool {
         self.place.free_ballast()
+    }
+
+    fn give_up(&mut self, error: &StoreError) {
+        let StoreError::Damaged(what) = error else { return };
+        damage::mark(&self.options.path, what);
+        // What a transaction has changed is not committed, and the log is not moved into a file that is damaged.
+        let _ = self.connection.execute_batch("ROLLBACK");
+        let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
     }
 
     fn room_for(&self, octets: u64) -> Result<(), StoreError> {
@@ -403,53 +426,6 @@ const BELIEVED_OFF: Duration = Duration::from_secs(7 * 86_400);
 const CLOCK_STEP: Duration = Duration::from_secs(1);
 /// Octets that opening a queue may need: the index of the log and some pages.
 const TOO_LITTLE_TO_START: u64 = 1 << 20;
-
-/// A connection with the settings that all of them share; the first makes file and tables.
-fn connect(path: &Path) -> Result<Connection, OpenError> {
-    // SQLite would make it readable by whom the umask allows; its log and index take the mode of the database.
-    std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(
-        |source| OpenError::Io { path: path.to_owned(), what: "cannot open the database of the queue", source },
-    )?;
-    let mut connection = open_file(path).map_err(|error| broken(path, &error))?;
-    let found: i64 =
-        connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(|error| broken(path, &error))?;
-    if found > schema::VERSION {
-        return Err(OpenError::Newer { path: path.to_owned(), found, known: schema::VERSION });
-    }
-    schema::migrate(&mut connection, found).map_err(|error| broken(path, &error))?;
-    Ok(connection)
-}
-
-fn open_file(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    // Before the first table, or it is without effect; and only then, since it writes to the file.
-    if connection.pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0))? == 0 {
-        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    }
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    connection.pragma_update(None, "journal_size_limit", checkpoint::LOG_BYTES_AT_REST.cast_signed())?;
-    connection.pragma_update(None, "temp_store", "MEMORY")?;
-    // For each of five connections; what more is worth, the kernel caches.
-    connection.pragma_update(None, "cache_size", -1024)?;
-    connection.busy_timeout(Duration::from_secs(10))?;
-    connection.set_prepared_statement_cache_capacity(64);
-    Ok(connection)
-}
-
-fn broken(path: &Path, error: &rusqlite::Error) -> OpenError {
-    OpenError::Database { path: path.to_owned(), detail: error.to_string() }
-}
-
-/// What an error of SQLite means: no room, or the end.
-fn failed(error: rusqlite::Error) -> StoreError {
-    match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DiskFull) => StoreError::Full(Full::Disk),
-        _ => StoreError::Failed(error.to_string()),
-    }
-}
 
 fn micros(span: Duration) -> i64 {
     i64::try_from(span.as_micros()).unwrap_or(i64::MAX)

@@ -141,7 +141,7 @@ impl Survey {
     }
 }
 
-fn folder_of(database: &Path) -> &Path {
+pub(super) fn folder_of(database: &Path) -> &Path {
     database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -163,7 +163,7 @@ pub(super) fn beside(database: &Path, suffix: &str) -> PathBuf {
 
 /// One user must not meddle with the queue of another. Root may: SQLite gives the files that it makes to the owner of
 /// the database.
-fn refuse_foreign(database: &Path, owner: u32) -> Result<(), OpenError> {
+pub(super) fn refuse_foreign(database: &Path, owner: u32) -> Result<(), OpenError> {
     let me = rustix::process::geteuid().as_raw();
     if me == owner || me == 0 {
         return Ok(());

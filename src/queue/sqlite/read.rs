@@ -1,11 +1,12 @@
 //! Reads beside the writer: each one a short transaction of its own, so that none holds the log back.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::claim::{priority_of, stored_path};
-use super::{OpenError, broken, failed, history, open_file};
+use super::connection::{failed, may_tidy, not_opened, open_file};
+use super::{OpenError, damage, history};
 use crate::ids::MessageId;
 use crate::queue::QueueReader;
 use crate::queue::error::StoreError;
@@ -16,60 +17,80 @@ use crate::time::Timestamp;
 #[derive(Debug)]
 pub struct SqliteReader {
     connection: Connection,
+    path: PathBuf,
 }
 
 impl SqliteReader {
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
-        open_file(path).map(|connection| Self { connection }).map_err(|error| broken(path, &error))
+        let connection = open_file(path).map_err(|error| not_opened(path, &error))?;
+        Ok(Self { connection, path: path.to_owned() })
+    }
+
+    /// Damage that a reader meets is noted for the next start. It concerns what was asked for, so the rest goes on.
+    fn noted<T>(&self, read: rusqlite::Result<T>) -> Result<T, StoreError> {
+        read.map_err(|error| {
+            let error = failed(error);
+            if let StoreError::Damaged(what) = &error {
+                damage::mark(&self.path, what);
+            }
+            error
+        })
+    }
+}
+
+impl Drop for SqliteReader {
+    fn drop(&mut self) {
+        may_tidy(&self.connection, &self.path);
     }
 }
 
 impl QueueReader for SqliteReader {
     fn content(&mut self, message: MessageId) -> Result<Option<Vec<u8>>, StoreError> {
-        let transaction = self.connection.transaction().map_err(failed)?;
-        let found = transaction
-            .prepare_cached("SELECT head, size FROM message WHERE id = ?1 AND head IS NOT NULL")
-            .and_then(|mut statement| {
-                statement
-                    .query_row([message.0], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?)))
-                    .optional()
-            })
-            .map_err(failed)?;
-        let Some((mut content, size)) = found else { return Ok(None) };
-        content.reserve(usize::try_from(size).unwrap_or(0).saturating_sub(content.len()));
-        {
-            let mut statement = transaction
-                .prepare_cached("SELECT bytes FROM chunk WHERE message = ?1 ORDER BY number")
-                .map_err(failed)?;
-            let mut rows = statement.query([message.0]).map_err(failed)?;
-            while let Some(row) = rows.next().map_err(failed)? {
-                let chunk = row.get_ref(0).map_err(failed)?;
-                content.extend_from_slice(chunk.as_blob().map_err(|error| StoreError::Failed(error.to_string()))?);
-            }
-        }
-        transaction.commit().map_err(failed)?;
-        Ok(Some(content))
+        self.noted(content(&self.connection, message))
     }
 
     fn head(&mut self, message: MessageId) -> Result<Option<Vec<u8>>, StoreError> {
-        self.connection
+        let head = self
+            .connection
             .prepare_cached("SELECT head FROM message WHERE id = ?1 AND head IS NOT NULL")
-            .and_then(|mut statement| statement.query_row([message.0], |row| row.get(0)).optional())
-            .map_err(failed)
+            .and_then(|mut statement| statement.query_row([message.0], |row| row.get(0)).optional());
+        self.noted(head)
     }
 
     fn list(&mut self, request: &ListRequest, now: Timestamp) -> Result<Vec<Listed>, StoreError> {
-        list(&self.connection, request, now).map_err(failed)
+        self.noted(list(&self.connection, request, now))
     }
 
     fn show(&mut self, message: MessageId, now: Timestamp) -> Result<Option<Shown>, StoreError> {
-        show(&self.connection, message, now).map_err(failed)
+        self.noted(show(&self.connection, message, now))
     }
 
     fn stats(&mut self, now: Timestamp) -> Result<Stats, StoreError> {
-        stats(&self.connection, now).map_err(failed)
+        self.noted(stats(&self.connection, now))
     }
 }
+
+fn content(connection: &Connection, message: MessageId) -> rusqlite::Result<Option<Vec<u8>>> {
+    let transaction = connection.unchecked_transaction()?;
+    let found = transaction
+        .prepare_cached("SELECT head, size FROM message WHERE id = ?1 AND head IS NOT NULL")?
+        .query_row([message.0], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?)))
+        .optional()?;
+    let Some((mut content, size)) = found else { return Ok(None) };
+    content.reserve(usize::try_from(size).unwrap_or(0).saturating_sub(content.len()).min(LARGEST));
+    {
+        let mut statement = transaction.prepare_cached("SELECT bytes FROM chunk WHERE message = ?1 ORDER BY number")?;
+        let mut rows = statement.query([message.0])?;
+        while let Some(row) = rows.next()? {
+            content.extend_from_slice(row.get_ref(0)?.as_blob()?);
+        }
+    }
+    transaction.commit()?;
+    Ok(Some(content))
+}
+
+/// Octets that are asked of the system at once: a size that was never true must not be believed.
+const LARGEST: usize = 1 << 30;
 
 /// What a list shows of a message.
 const LISTED: &str = "

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::{AddAssign, SubAssign};
 use std::time::Duration;
 
-use super::{Allowance, Room};
+use super::{Allowance, Room, UNKNOWN};
 use crate::provider::{Cap, Caps, Counted};
 use crate::time::Timestamp;
 
@@ -34,7 +34,7 @@ struct Sums {
 
 impl Sums {
     fn one(recipients: u32) -> Self {
-        Self { messages: 1, recipients: recipients.into() }
+        Self { messages: if recipients == UNKNOWN { UNKNOWN.into() } else { 1 }, recipients: recipients.into() }
     }
 
     fn of(self, counted: Counted) -> u64 {

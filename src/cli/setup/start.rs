@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::super::Failure;
 use super::super::output::say;
-use crate::doctor::users::Identity;
+use crate::users::Identity;
 
 /// Whether the relay is to be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,9 @@ use ipnet::IpNet;
 use super::Failure;
 use super::output::say;
 use crate::app::AppError;
-use crate::config::{Auth, Config, ListenAddress, ListenerConfig, ServerTls, ServerTlsMode, names_an_account};
+use crate::config::{
+    Auth, Config, ListenAddress, ListenerConfig, Provenance, ServerTls, ServerTlsMode, names_an_account,
+};
 use crate::doctor::{Standing, local};
 use crate::route::Client;
 use crate::session::Manners;
@@ -40,7 +42,7 @@ impl Check {
 }
 
 fn tell(path: &Path, config: &Config) -> Result<(), Failure> {
-    say!("{}: fine", path.display())?;
+    say!("{}: fine", Provenance::of(path))?;
     say!("queue     {}", config.queue.path.display())?;
     for listener in &config.listeners {
         let (addresses, networks) = (listed(&listener.addresses), listed(&listener.networks));

@@ -24,7 +24,7 @@ use super::output::say;
 use super::{doctor, trial};
 use crate::app::custody::DAEMON;
 use crate::config::secret::quoted;
-use crate::config::{Config, ListenAddress, Surroundings};
+use crate::config::{Config, ListenAddress, Surroundings, variables};
 use crate::control::client;
 use crate::control::request::{Answer, Request};
 use crate::control::socket_path;
@@ -91,6 +91,14 @@ impl Setup {
 
     /// What there is to start from, and what can be known before anything is asked.
     fn base(&self, config: &Path) -> Result<Base, Failure> {
+        let variables = variables();
+        if !variables.is_empty() {
+            return Err(Failure::Said(format!(
+                "{} in the environment would stand beside the file that this writes, and one of the two would be without \
+                 effect: set what is missing there, or unset them",
+                variables.join(", ")
+            )));
+        }
         let base = Base::of(config, if self.force { base::Existing::Replaced } else { base::Existing::Kept })?;
         let there = config.ancestors().skip(1).find(|folder| folder.exists()).unwrap_or(Path::new("/"));
         let writable = rustix::fs::access(there, rustix::fs::Access::WRITE_OK);

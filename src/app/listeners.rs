@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::{AppError, GRACE, service_manager};
-use crate::config::{Config, ListenAddress, ListenerConfig, QueueConfig};
+use crate::config::{Config, ListenAddress, ListenerConfig, Provenance, QueueConfig};
 use crate::control::desk::Listening;
 use crate::intake::Intake;
 use crate::observe::Observer;
@@ -217,7 +217,10 @@ pub(super) fn reload(
     let told = match outcome {
         Ok(fresh) => {
             config.send_replace(Arc::new(fresh));
-            let said = format!("{} was read again and counts from now on", file.display());
+            let said = match Provenance::of(file) {
+                Provenance::File(file) => format!("{} was read again and counts from now on", file.display()),
+                Provenance::Environment => UNCHANGEABLE.into(),
+            };
             observer.alarm_ended("bad_configuration", "");
             observer.reloaded(&said);
             Ok(said)
@@ -232,6 +235,10 @@ pub(super) fn reload(
     service_manager::tell(&[NotifyState::Ready]);
     told
 }
+
+/// A process keeps the environment that it was started with.
+const UNCHANGEABLE: &str =
+    "the settings come from the environment and stay until a restart; files with secrets were read again";
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,9 @@ use ipnet::IpNet;
 use super::Failure;
 use super::output::say;
 use crate::app::AppError;
-use crate::config::{Auth, Config, ListenAddress, ListenerConfig, ServerTls, ServerTlsMode, names_an_account};
+use crate::config::{
+    Auth, Config, ListenAddress, ListenerConfig, Provenance, ServerTls, ServerTlsMode, names_an_account,
+};
 use crate::doctor::{Standing, local};
 use crate::route::Client;
 use crate::session::Manners;
@@ -18,12 +20,16 @@ pub(super) struct Check {
     /// daemon waits for `mailsluice setup` instead of failing
     #[arg(long)]
     any_account: bool,
+    /// Do not look at secrets: those that a service manager hands over are there for the daemon alone
+    #[arg(long)]
+    without_secrets: bool,
 }
 
 impl Check {
     pub(super) fn run(self, path: &Path) -> Result<(), Failure> {
         if !self.any_account {
-            return check(path);
+            let config = if self.without_secrets { Config::load_without_secrets(path) } else { Config::load(path) };
+            return tell(path, &config.map_err(AppError::from)?);
         }
         if names_an_account(path) {
             return Ok(());
@@ -35,9 +41,8 @@ impl Check {
     }
 }
 
-fn check(path: &Path) -> Result<(), Failure> {
-    let config = Config::load(path).map_err(AppError::from)?;
-    say!("{}: fine", path.display())?;
+fn tell(path: &Path, config: &Config) -> Result<(), Failure> {
+    say!("{}: fine", Provenance::of(path))?;
     say!("queue     {}", config.queue.path.display())?;
     for listener in &config.listeners {
         let (addresses, networks) = (listed(&listener.addresses), listed(&listener.networks));
@@ -54,7 +59,7 @@ fn check(path: &Path) -> Result<(), Failure> {
         let caps = if caps.is_empty() { "no rate cap".into() } else { caps.join(", ") };
         say!("account   {} ({}) to {}: {caps}", account.name, account.provider.as_str(), account.host())?;
     }
-    of_local_mail(&config)
+    of_local_mail(config)
 }
 
 /// What becomes of mail for users of this machine, and what of it should be looked at.

@@ -9,7 +9,7 @@ use super::output::say;
 use super::reach::{UNEXPECTED, print_json};
 use super::trial::{one_line, try_out};
 use crate::app::custody::DAEMON;
-use crate::config::{Config, ListenAddress, QueueConfig, queue_path};
+use crate::config::{Config, ListenAddress, Provenance, QueueConfig, queue_path};
 use crate::control::request::{Answer, Request};
 use crate::control::{client, socket_path};
 use crate::doctor::lanes::Answered;
@@ -134,7 +134,9 @@ fn at_listeners(
 /// What is wrong with the configuration, secrets apart, and what it says.
 fn configuration(path: &Path) -> (Vec<Finding>, Option<Config>) {
     match Config::load_without_secrets(path) {
-        Ok(config) => (vec![Finding::ok(CONFIGURATION, format!("{} is well-formed", path.display()))], Some(config)),
+        Ok(config) => {
+            (vec![Finding::ok(CONFIGURATION, format!("{} is well-formed", Provenance::of(path)))], Some(config))
+        }
         Err(errors) => {
             let problems = errors.to_string();
             let advice = "correct it; `mailsluice check` says when it is right";

@@ -9,6 +9,7 @@ mod check;
 mod doctor;
 mod health;
 mod output;
+mod pages;
 mod queue;
 mod quickstart;
 mod reach;
@@ -75,6 +76,11 @@ enum Command {
     /// Hand in the message on standard input, as sendmail does, whose options it takes. Called as sendmail, mailq or newaliases,
     /// mailsluice is that program
     Sendmail(sendmail::Sendmail),
+    /// Print what a shell needs to complete these commands: `mailsluice completions bash > FILE`
+    Completions(pages::Completions),
+    /// Write manual pages and completions into a folder, for packages
+    #[command(hide = true)]
+    Generate(pages::Generate),
 }
 
 /// The configuration, unless another is named.
@@ -147,6 +153,8 @@ pub fn main() -> ExitCode {
         Command::Account(command) => command.run(&config),
         Command::User(user) => user.run(&config),
         Command::Sendmail(sendmail) => return sendmail.run(&config),
+        Command::Completions(completions) => completions.run(),
+        Command::Generate(generate) => generate.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

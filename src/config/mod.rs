@@ -1,5 +1,5 @@
 //! The configuration: TOML in, checked settings out. What stands in these types has been checked; nothing downstream
-//! looks at it again. The file is read in `file`, its tables are walked by `table`, each is judged by its own module, and
+//! looks at it again. The file, or the `environment` where there is none, is read in `file`, its tables are walked by `table`, each is judged by its own module, and
 //! secrets are read by [`secret`]. `mailsluice check` and `serve` read it with the same [`Config::load`].
 
 use std::fmt;
@@ -27,7 +27,8 @@ use users::Users;
 pub use crate::provider::presets::TlsMode;
 pub use crate::schedule::verdict::OnUncertain;
 pub use alarms::Webhook;
-pub use file::{Surroundings, names_an_account, queue_path, users_files};
+pub use environment::variables;
+pub use file::{Provenance, Surroundings, names_an_account, queue_path, users_files};
 pub use problem::{ConfigErrors, Problem};
 
 mod account;
@@ -36,6 +37,7 @@ mod alarms;
 mod aliases_file;
 pub mod certificate;
 mod client;
+mod environment;
 mod file;
 mod headers;
 pub mod identity;

@@ -275,7 +275,7 @@ fn kind(value: &DeValue<'_>) -> &'static str {
 }
 
 /// The known key that was probably meant: at most a third of its letters are wrong.
-fn nearest(key: &str, keys: &[&'static str]) -> Option<&'static str> {
+pub(super) fn nearest(key: &str, keys: &[&'static str]) -> Option<&'static str> {
     let near = keys.iter().map(|known| (edits(key, known), *known)).min()?;
     (near.0 <= 1.max(near.1.len() / 3)).then_some(near.1)
 }

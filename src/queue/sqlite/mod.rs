@@ -7,6 +7,7 @@ mod backup;
 mod checkpoint;
 mod claim;
 mod connection;
+mod container;
 mod damage;
 mod enqueue;
 mod history;

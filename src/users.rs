@@ -84,7 +84,25 @@ pub fn user_name(id: u32) -> String {
 /// # Errors
 /// Where that cannot be found out now.
 pub fn name_of(id: u32) -> io::Result<Option<String>> {
-    Ok(User::from_uid(Uid::from_raw(id))?.map(|user| user.name))
+    Ok(entry(id)?.map(|entry| entry.name))
+}
+
+/// What the system says of a user (passwd(5)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The login name.
+    pub name: String,
+    /// The comment, which begins with the full name as a rule.
+    pub comment: String,
+}
+
+/// What the system says of the user with this id; none where it knows no such user.
+///
+/// # Errors
+/// Where that cannot be found out now.
+pub fn entry(id: u32) -> io::Result<Option<Entry>> {
+    let user = User::from_uid(Uid::from_raw(id))?;
+    Ok(user.map(|user| Entry { name: user.name, comment: user.gecos.to_string_lossy().into_owned() }))
 }
 
 /// Whether there is a user of this name.

@@ -1,6 +1,6 @@
 //! Who has called: the sender of a message that names none.
 
-use nix::unistd::{User, getuid};
+use crate::users;
 
 /// The calling user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,12 +14,12 @@ pub(super) struct Caller {
 impl Caller {
     /// The user whom this process belongs to. What the environment says of it proves nothing, and is not asked.
     pub(super) fn own() -> Self {
-        let uid = getuid();
-        let user = User::from_uid(uid).ok().flatten();
-        user.map_or_else(
+        let uid = rustix::process::getuid().as_raw();
+        let entry = users::entry(uid).ok().flatten();
+        entry.map_or_else(
             // Containers run as users that their system has never heard of.
             || Self { name: format!("uid{uid}"), full_name: String::new() },
-            |user| Self { full_name: full_name(&user.gecos.to_string_lossy(), &user.name), name: user.name },
+            |entry| Self { full_name: full_name(&entry.comment, &entry.name), name: entry.name },
         )
     }
 }

@@ -84,25 +84,14 @@ pub fn user_name(id: u32) -> String {
 /// # Errors
 /// Where that cannot be found out now.
 pub fn name_of(id: u32) -> io::Result<Option<String>> {
-    Ok(entry(id)?.map(|entry| entry.name))
+    Ok(User::from_uid(Uid::from_raw(id))?.map(|user| user.name))
 }
 
-/// What the system says of a user (passwd(5)).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The login name.
-    pub name: String,
-    /// The comment, which begins with the full name as a rule.
-    pub comment: String,
-}
-
-/// What the system says of the user with this id; none where it knows no such user.
-///
-/// # Errors
-/// Where that cannot be found out now.
-pub fn entry(id: u32) -> io::Result<Option<Entry>> {
-    let user = User::from_uid(Uid::from_raw(id))?;
-    Ok(user.map(|user| Entry { name: user.name, comment: user.gecos.to_string_lossy().into_owned() }))
+/// What the system says of the user with this id: its name, and the field of passwd(5) that has its full name. None where it
+/// has no such user, or cannot tell now.
+pub fn described(id: u32) -> Option<(String, String)> {
+    let user = User::from_uid(Uid::from_raw(id)).ok().flatten()?;
+    Some((user.name, user.gecos.to_string_lossy().into_owned()))
 }
 
 /// Whether there is a user of this name.

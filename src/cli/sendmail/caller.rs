@@ -15,12 +15,11 @@ impl Caller {
     /// The user whom this process belongs to. What the environment says of it proves nothing, and is not asked.
     pub(super) fn own() -> Self {
         let uid = rustix::process::getuid().as_raw();
-        let entry = users::entry(uid).ok().flatten();
-        entry.map_or_else(
+        match users::described(uid) {
+            Some((name, gecos)) => Self { full_name: full_name(&gecos, &name), name },
             // Containers run as users that their system has never heard of.
-            || Self { name: format!("uid{uid}"), full_name: String::new() },
-            |entry| Self { full_name: full_name(&entry.comment, &entry.name), name: entry.name },
-        )
+            None => Self { name: format!("uid{uid}"), full_name: String::new() },
+        }
     }
 }
 

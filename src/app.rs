@@ -185,14 +185,7 @@ impl App {
         let accounts: Vec<AccountName> = config.borrow().account_names().cloned().collect();
         queue.write(Urgency::Work, move |store, now| tend_clocks(store, accounts.iter(), now)).await?;
         let logins = Arc::new(Logins::beside(&config.borrow().queue.path, Arc::clone(&clock), Arc::clone(&observer)));
-        let dispatcher = Dispatcher::new(
-            queue.clone(),
-            Arc::clone(&observer),
-            config.subscribe(),
-            Arc::clone(&wake),
-            Arc::clone(&logins),
-        );
-        let dispatcher = dispatcher.looking_every(service_manager::look_every().unwrap_or(Duration::MAX));
+        let dispatcher = watched_dispatcher(&queue, &observer, config.subscribe(), &wake, &logins);
         let turns = dispatcher.turns();
         let (asks, mut asked) = mpsc::channel(1);
         let desk = Desk {
@@ -255,6 +248,18 @@ impl App {
         observer.stopped();
         Ok(())
     }
+}
+
+/// A dispatcher that looks as often as the service manager wants to see.
+fn watched_dispatcher(
+    queue: &Queue,
+    observer: &Arc<Observer>,
+    config: watch::Receiver<Arc<Config>>,
+    wake: &Arc<Notify>,
+    logins: &Arc<Logins>,
+) -> Dispatcher {
+    Dispatcher::new(queue.clone(), Arc::clone(observer), config, Arc::clone(wake), Arc::clone(logins))
+        .looking_every(service_manager::look_every().unwrap_or(Duration::MAX))
 }
 
 /// What has something to finish when the daemon stops.

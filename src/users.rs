@@ -87,6 +87,13 @@ pub fn name_of(id: u32) -> io::Result<Option<String>> {
     Ok(User::from_uid(Uid::from_raw(id))?.map(|user| user.name))
 }
 
+/// What the system says of the user with this id: its name, and the field of passwd(5) that has its full name. None where it
+/// has no such user, or cannot tell now.
+pub fn described(id: u32) -> Option<(String, String)> {
+    let user = User::from_uid(Uid::from_raw(id)).ok().flatten()?;
+    Some((user.name, user.gecos.to_string_lossy().into_owned()))
+}
+
 /// Whether there is a user of this name.
 ///
 /// # Errors

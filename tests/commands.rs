@@ -4,7 +4,6 @@ use std::fs;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixDatagram;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
@@ -373,30 +372,6 @@ async fn a_stop_lets_the_transaction_under_way_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_manager_is_told_of_start_reload_and_stop() {
-    let upstream = Upstream::start(mailbox(), WITHOUT_RATES).await;
-    let path = upstream.site.path().join("notify");
-    let socket = UnixDatagram::bind(&path).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    let told = || {
-        let mut text = [0; 1000];
-        let octets = socket.recv(&mut text).expect("a notification");
-        String::from_utf8(text[..octets].to_vec()).unwrap()
-    };
-    let daemon = upstream.site.serve_with(|command| {
-        command.env("NOTIFY_SOCKET", &path);
-    });
-    assert_eq!(told().trim_end(), "READY=1");
-    daemon.signal(Signal::HUP);
-    let reloading = told();
-    assert!(reloading.contains("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
-    assert_eq!(told().trim_end(), "READY=1");
-    daemon.signal(Signal::TERM);
-    assert_eq!(told().trim_end(), "STOPPING=1");
-    assert_eq!(daemon.ended(), 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn the_log_can_be_text_for_people() {
     let upstream = Upstream::start(mailbox(), WITHOUT_RATES).await;
     // Standard output is no terminal, so whoever reads it wants no colours.
@@ -420,7 +395,8 @@ async fn the_log_can_be_text_for_people() {
     let first = text.lines().next().unwrap();
     assert!(first.contains("INFO") && first.contains("listens on 127.0.0.1:"), "{first}");
     assert!(serde_json::from_str::<Value>(first).is_err());
-    assert!(text.lines().last().unwrap().contains("SIGTERM received"), "{text}");
+    let last: Vec<&str> = text.lines().rev().take(2).collect();
+    assert!(last[0].contains("INFO stopped: ") && last[1].contains("SIGTERM received"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -41,7 +41,7 @@ fn send_one(stream: Box<dyn Stream>) {
             stream.get_mut().write_all(format!("{step}\r\n").as_bytes()).unwrap();
         }
         let mut line = String::new();
-        while !line.get(3..4).is_some_and(|after| after == " ") {
+        while line.get(3..4).is_none_or(|after| after != " ") {
             line.clear();
             assert_ne!(stream.read_line(&mut line).unwrap(), 0, "hung up at {step}");
         }

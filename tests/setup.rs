@@ -172,7 +172,7 @@ async fn a_configuration_that_lacks_its_account_gets_it_and_keeps_every_line() {
     let mut wide = flags.clone();
     wide.extend(["--networks=10.1.2.0/24".into(), format!("--listen=0.0.0.0:{}", scene.port)]);
     let refused = scene.run(&wide);
-    assert!(said(&refused).contains("leaves no room for 127.0.0.1:"), "{}", said(&refused));
+    assert!(said(&refused).contains("taken by \"127.0.0.1:"), "{}", said(&refused));
     assert_eq!(fs::read_to_string(scene.config()).unwrap(), lacking);
 
     let output = scene.run(&flags);

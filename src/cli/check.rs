@@ -59,7 +59,7 @@ fn tell(path: &Path, config: &Config) -> Result<(), Failure> {
         let caps = if caps.is_empty() { "no rate cap".into() } else { caps.join(", ") };
         say!("account   {} ({}) to {}: {caps}", account.name, account.provider.as_str(), account.host())?;
     }
-    of_local_mail(&config)
+    of_local_mail(config)
 }
 
 /// What becomes of mail for users of this machine, and what of it should be looked at.

@@ -1,6 +1,6 @@
 //! Who has called: the sender of a message that names none.
 
-use nix::unistd::{User, getuid};
+use crate::users;
 
 /// The calling user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,13 +14,12 @@ pub(super) struct Caller {
 impl Caller {
     /// The user whom this process belongs to. What the environment says of it proves nothing, and is not asked.
     pub(super) fn own() -> Self {
-        let uid = getuid();
-        let user = User::from_uid(uid).ok().flatten();
-        user.map_or_else(
+        let uid = rustix::process::getuid().as_raw();
+        match users::described(uid) {
+            Some((name, gecos)) => Self { full_name: full_name(&gecos, &name), name },
             // Containers run as users that their system has never heard of.
-            || Self { name: format!("uid{uid}"), full_name: String::new() },
-            |user| Self { full_name: full_name(&user.gecos.to_string_lossy(), &user.name), name: user.name },
-        )
+            None => Self { name: format!("uid{uid}"), full_name: String::new() },
+        }
     }
 }
 

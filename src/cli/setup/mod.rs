@@ -8,7 +8,6 @@ pub(super) mod files;
 mod mail;
 mod start;
 
-use std::net::SocketAddr;
 use std::path::Path;
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -69,7 +68,6 @@ impl Setup {
         let around = Surroundings { reads_secrets: false, ..Surroundings::of(&config) };
         let settings = Config::parse(&text, &config.display().to_string(), &around)
             .map_err(|errors| Failure::Said(format!("these answers make no configuration:\n{errors}")))?;
-        refuse_overlap(&settings)?;
         self.write(&config, &told, &text)?;
         if self.no_test {
             return next_steps(&config, &settings, &told);
@@ -165,23 +163,6 @@ impl Setup {
         }
         tell(config, "the configuration", custody.write(config, text.as_bytes(), existing), custody)
     }
-}
-
-/// A socket on all addresses leaves none for the others.
-fn refuse_overlap(settings: &Config) -> Result<(), Failure> {
-    let listeners = &settings.listeners;
-    let all: Vec<_> = listeners.iter().flat_map(|one| one.addresses.iter().filter_map(ListenAddress::tcp)).collect();
-    let covers = |wide: &SocketAddr, other: &SocketAddr| {
-        let alike = wide.port() == other.port() && wide.is_ipv4() == other.is_ipv4();
-        alike && wide.ip().is_unspecified() && wide.port() != 0 && wide != other
-    };
-    let pair = all.iter().find_map(|wide| Some((wide, all.iter().find(|other| covers(wide, other))?)));
-    let Some((wide, other)) = pair else { return Ok(()) };
-    Err(Failure::Said(format!(
-        "--listen: {wide} leaves no room for {other}, where the relay listens too: name the address that this machine has \
-         in that network, as in 192.168.1.10:{}",
-        wide.port()
-    )))
 }
 
 fn tell(path: &Path, what: &str, written: std::io::Result<Written>, custody: Custody) -> Result<(), Failure> {

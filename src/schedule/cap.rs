@@ -261,7 +261,7 @@ mod tests {
         let mut ledger = Ledger::default();
         ledger.book(at(0), None, UNKNOWN);
         assert_eq!(ledger.allowance(&caps, Priority::High, at(100)), Allowance::NotBefore(at(600).after(TICK)));
-        let minute = Caps { windows: vec![caps.windows[0].clone()], ..caps.clone() };
+        let minute = Caps { windows: vec![caps.windows[0]], ..caps.clone() };
         assert_eq!(ledger.allowance(&minute, Priority::High, at(30)), Allowance::NotBefore(at(60).after(TICK)));
         assert!(ledger.allowance(&caps, Priority::High, at(601)).room().is_some());
     }

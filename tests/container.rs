@@ -27,9 +27,9 @@ fn the_image_is_small_and_runs_as_the_compose_file_says() {
     assert!(rustix::process::geteuid().is_root(), "this test makes containers: run it as root");
     let work = TempDir::with_prefix_in("mailsluice-container-", "/var/tmp").unwrap();
     prepare(work.path());
-    // Mounts, networks and rules for packets go with the namespaces. What a machine with both kinds of cgroups has is none
-    // that crun likes.
-    let script = "mount -t cgroup2 none /sys/fs/cgroup; ip link set lo up; exec \"$@\"";
+    // Mounts, networks and rules for packets go with the namespaces, and what the engine notes under /run. What a machine
+    // with both kinds of cgroups has is none that crun likes.
+    let script = "mount -t tmpfs none /run; mount -t cgroup2 none /sys/fs/cgroup; ip link set lo up; exec \"$@\"";
     let status = Command::new("unshare")
         .args([
             "--mount",

@@ -47,7 +47,7 @@ pub(super) fn look(path: &Path) -> Result<(), OpenError> {
 /// What SQLite would pass over, in a file that is there: synced transactions in a damaged log; a header that is not as in
 /// every queue, so that it would take text for another encoding, leave the pointer map alone, or refuse to write (SQLite
 /// file format, section 1.3).
-fn passed_over(path: &Path) -> io::Result<Option<&'static str>> {
+pub(super) fn passed_over(path: &Path) -> io::Result<Option<&'static str>> {
     let mut header = [0; 100];
     match File::open(path).and_then(|mut file| file.read_exact(&mut header)) {
         Err(error) if error.kind() == ErrorKind::UnexpectedEof && path.metadata()?.len() > 0 => {

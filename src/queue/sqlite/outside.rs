@@ -1,10 +1,10 @@
 //! A queue as it is seen from outside, by who neither has it nor opens it: `mailsluice doctor`.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Read as _};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
-use super::damage::{MARK, RECOVERING};
+use super::damage::{MARK, RECOVERING, passed_over};
 use super::place::{beside, is_held};
 use super::salvage::{self, Files};
 
@@ -25,12 +25,12 @@ pub fn damage_seen(path: &Path) -> Option<String> {
         let log = beside(path, "wal").metadata().map_or(0, |metadata| metadata.len());
         return (log > 0).then(|| "the database is not there, but its log is".into());
     }
-    let mut begin = [0; SIGNATURE.len()];
-    match File::open(path).and_then(|mut file| file.read_exact(&mut begin)) {
+    match passed_over(path) {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => return None,
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Some("the file is empty".into()),
         Err(error) => return Some(error.to_string()),
-        Ok(()) if &begin != SIGNATURE => return Some("the file is not a database".into()),
-        Ok(()) => {}
+        Ok(Some(wrong)) => return Some(wrong.into()),
+        Ok(None) => {}
     }
     let found = salvage::read(&Files::of(path), &mut |_| Ok(()));
     // A daemon may have come meanwhile.
@@ -43,6 +43,3 @@ pub fn damage_seen(path: &Path) -> Option<String> {
         Err(error) => Some(error.to_string()),
     }
 }
-
-/// How a database begins (SQLite file format, section 1.3).
-const SIGNATURE: &[u8; 16] = b"SQLite format 3\0";

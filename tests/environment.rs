@@ -12,6 +12,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::support::daemon::{Daemon, mailsluice};
+use crate::support::mounts;
 use crate::support::relay::{PASSWORD, Upstream, mailbox, send};
 
 /// The program without a configuration file, and with these variables alone.
@@ -181,17 +182,9 @@ fn a_file_and_variables_together_are_refused() {
 
 /// Runs a shell script in a mount namespace of its own, with the program and the variables after it.
 fn in_mounts(script: &str, folder: &Path, variables: &[(&str, &str)]) -> Command {
-    let tries = |flags: &&str| {
-        let tried = Command::new("unshare").args([flags, "mount", "-t", "tmpfs", "none"]).arg(folder).output();
-        tried.is_ok_and(|tried| tried.status.success())
-    };
-    let flags = ["-m", "-Urm"]
-        .into_iter()
-        .find(tries)
-        .expect("the right to mount: as root, or where users may make namespaces");
     let program = bare(&[]).get_program().to_owned();
-    let mut command = Command::new("unshare");
-    command.args([flags, "sh", "-ec", script]).arg(folder).arg(program);
+    let mut command = mounts::unshared();
+    command.args(["sh", "-ec", script]).arg(folder).arg(program);
     command.args(["--config", "/nonexistent/config.toml", "serve", "--log-format", "json"]);
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).envs(variables.iter().copied());
     command

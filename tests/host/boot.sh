@@ -36,4 +36,6 @@ cd "$root"
 pivot_root . mnt
 cd /
 umount -l /mnt
+# As container managers leave it: systemd mounts credentials aside and has them come back this way.
+mount --make-rshared /
 exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system systemd.unified_cgroup_hierarchy=1

@@ -46,7 +46,7 @@ machine_boot() {
 
 # inside COMMAND…: runs it in the machine, as its root.
 inside() {
-    nsenter --target "$machine" --mount --pid --uts --ipc --net --cgroup --root --wd=/ \
+    nsenter --target "$machine" --mount --pid --uts --ipc --net --cgroup --root --wd \
         env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \
         DEBIAN_FRONTEND=noninteractive "$@"
 }

@@ -82,7 +82,10 @@ fn what_is_no_queue_is_not_touched() {
     let text = b"These are the minutes of the meeting. ".repeat(100);
     fs::write(&options.path, &text).unwrap();
     let error = SqliteStore::open(options.clone()).unwrap_err().to_string();
-    assert!(error.contains("queue.db") && error.contains("cannot be opened as a queue"), "{error}");
+    assert!(
+        error.contains("queue.db") && error.contains("the queue is damaged: the file is not a database"),
+        "{error}"
+    );
     assert!(fs::read(&options.path).unwrap() == text);
 }
 

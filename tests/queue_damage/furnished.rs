@@ -32,7 +32,7 @@ pub(super) struct Stored {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Owner {
     pub(super) name: String,
-    kind: String,
+    pub(super) kind: String,
     cells: usize,
 }
 
@@ -178,7 +178,7 @@ fn claim(store: &mut SqliteStore) -> Option<Claim> {
     })
 }
 
-fn owners(path: &Path, pages: usize) -> BTreeMap<usize, Owner> {
+pub(super) fn owners(path: &Path, pages: usize) -> BTreeMap<usize, Owner> {
     let connection = Connection::open(path).unwrap();
     let mut statement = connection.prepare("SELECT pageno, name, pagetype, ncell FROM dbstat").unwrap();
     let mut owners: BTreeMap<usize, Owner> = (1..=pages).map(|number| (number, Owner::default())).collect();

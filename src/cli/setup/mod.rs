@@ -97,7 +97,7 @@ impl Setup {
                 variables.join(", ")
             )));
         }
-        let base = Base::of(config, if self.force { base::Existing::Replaced } else { base::Existing::Kept })?;
+        let base = Base::of(config, self.existing())?;
         let there = config.ancestors().skip(1).find(|folder| folder.exists()).unwrap_or(Path::new("/"));
         let writable = rustix::fs::access(there, rustix::fs::Access::WRITE_OK);
         writable.map_err(|error| {
@@ -107,6 +107,11 @@ impl Setup {
             ))
         })?;
         Ok(base)
+    }
+
+    /// What may be done to the files that are there.
+    fn existing(&self) -> Existing {
+        if self.force { Existing::Replace } else { Existing::Keep }
     }
 
     fn ask(&self, base: &Base, config: &Path) -> Result<Told, Failure> {
@@ -152,7 +157,7 @@ impl Setup {
         let custody = Custody::here();
         // One that is there has no account, or this is forced.
         let existing = if config.exists() { Existing::Replace } else { Existing::Keep };
-        let secrets = if self.force { Existing::Replace } else { Existing::Keep };
+        let secrets = self.existing();
         if let Some(folder) = config.parent() {
             custody.make_folder(folder).map_err(|error| cannot(folder, &error))?;
         }

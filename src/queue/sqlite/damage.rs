@@ -3,15 +3,16 @@
 //! Checking the whole file at each start would take too long. Damage shows when the queue is opened and taken up, or when
 //! it is met later: then a mark is left, and the next start checks everything before it writes anything.
 
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use rusqlite::Connection;
 
 use super::connection::open_to_read;
-use super::place::beside;
-use super::salvage::{self, Files};
+use super::place::{self, beside};
+use super::salvage::{self, Files, Torn};
 use super::schema;
 use crate::queue::error::OpenError;
 
@@ -28,8 +29,9 @@ pub(super) fn look(path: &Path) -> Result<(), OpenError> {
     if beside(path, RECOVERING).exists() {
         return Err(report(path, "`queue recover` was interrupted: run it again"));
     }
-    if path.exists() && salvage::is_torn(&beside(path, "wal")).unwrap_or(false) {
-        return Err(report(path, TORN));
+    // What cannot be read at all, the opening says better.
+    if let Some(wrong) = passed_over(path).ok().flatten() {
+        return Err(report(path, wrong));
     }
     let Ok(noted) = std::fs::read_to_string(beside(path, MARK)) else { return Ok(()) };
     match what_is_wrong(path) {
@@ -40,6 +42,38 @@ pub(super) fn look(path: &Path) -> Result<(), OpenError> {
             Ok(())
         }
     }
+}
+
+/// What SQLite would pass over, in a file that is there: synced transactions in a damaged log; a header that is not as in
+/// every queue, so that it would take text for another encoding, leave the pointer map alone, or refuse to write (SQLite
+/// file format, section 1.3).
+fn passed_over(path: &Path) -> io::Result<Option<&'static str>> {
+    let mut header = [0; 100];
+    match File::open(path).and_then(|mut file| file.read_exact(&mut header)) {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof && path.metadata()?.len() > 0 => {
+            return Ok(Some("the file is cut off in its header"));
+        }
+        read => read?,
+    }
+    if !header.starts_with(b"SQLite format 3\0") {
+        return Ok(Some("the file is not a database"));
+    }
+    let (state, newest) = salvage::log_of(&Files::of(path))?;
+    if state != Torn::No {
+        return Ok(Some("its log is damaged, and SQLite would pass over acknowledged mail in it"));
+    }
+    // Of a new queue all but this is in the log alone.
+    let fits = |header: &[u8]| {
+        header[16..18] == [0x10, 0x00]
+            && [18, 19].iter().all(|at| matches!(header[*at], 1 | 2))
+            && header[20..24] == [0, 64, 32, 32]
+    };
+    let newest = newest.as_deref().map_or(&header[..], |page| &page[..]);
+    let number = |at: usize| u32::from_be_bytes([newest[at], newest[at + 1], newest[at + 2], newest[at + 3]]);
+    // Before the first table they are not set.
+    let made = [44, 56].iter().any(|at| number(*at) != 0);
+    let sound = fits(&header) && fits(newest) && (!made || number(44) == 4 && number(52) > 0 && number(56) == 1);
+    Ok((!sound).then_some("its header is not that of a queue"))
 }
 
 /// Notes that damage was met, so that the next start checks the whole file.
@@ -60,6 +94,42 @@ pub(super) fn is_marked(path: &Path) -> bool {
     beside(path, MARK).exists()
 }
 
+/// What is wrong with a queue, by its files alone, and without SQLite, which would make an index of the log beside them. Reads
+/// all of it. None where nothing is wrong, where there is no queue yet, and where this user may not read it.
+pub fn seen(path: &Path) -> Option<String> {
+    if place::is_held(path) {
+        // Whoever has it writes to it, and finds what there is to be found.
+        return None;
+    }
+    if beside(path, RECOVERING).exists() {
+        return Some("`queue recover` was interrupted".into());
+    }
+    if let Ok(noted) = std::fs::read_to_string(beside(path, MARK)) {
+        return Some(format!("this was met: {}", noted.trim()));
+    }
+    if !path.exists() {
+        let log = beside(path, "wal").metadata().map_or(0, |metadata| metadata.len());
+        return (log > 0).then(|| "the database is not there, but its log is".into());
+    }
+    let mut begin = [0; SIGNATURE.len()];
+    match std::fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut begin)) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return None,
+        Err(error) => return Some(error.to_string()),
+        Ok(()) if &begin != SIGNATURE => return Some("the file is not a database".into()),
+        Ok(()) => {}
+    }
+    let found = salvage::read(&Files::of(path), &mut |_| Ok(()));
+    // A daemon may have come meanwhile.
+    if place::is_held(path) {
+        return None;
+    }
+    match found {
+        Ok(damage) if damage.pages == 0 && damage.tables.is_empty() => None,
+        Ok(damage) => Some(format!("{} of its pages cannot be read, or not wholly", damage.pages.max(1))),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
 /// Checks everything; none where nothing is wrong.
 pub(super) fn what_is_wrong(path: &Path) -> Option<String> {
     match path.metadata() {
@@ -67,8 +137,10 @@ pub(super) fn what_is_wrong(path: &Path) -> Option<String> {
         Ok(metadata) if metadata.len() == 0 => return Some("the file is empty".into()),
         Ok(_) => {}
     }
-    if salvage::is_torn(&beside(path, "wal")).unwrap_or(false) {
-        return Some(TORN.into());
+    match passed_over(path) {
+        Err(error) => return Some(error.to_string()),
+        Ok(Some(wrong)) => return Some(wrong.into()),
+        Ok(None) => {}
     }
     let checked = open_to_read(path).and_then(|connection| {
         let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -99,8 +171,9 @@ pub(super) fn check(connection: &Connection) -> rusqlite::Result<Option<String>>
     Ok((found != "ok").then(|| found.lines().take(2).collect::<Vec<_>>().join(": ")))
 }
 
+/// How a database begins (SQLite file format, section 1.3).
+const SIGNATURE: &[u8; 16] = b"SQLite format 3\0";
 /// The file beside the database that says that damage was met.
 pub(super) const MARK: &str = "damaged";
 /// The file beside the database that says that it is being replaced: by which stamp its damaged files are kept.
 pub(super) const RECOVERING: &str = "recovering";
-const TORN: &str = "its log is damaged, and SQLite would pass over acknowledged mail in it";

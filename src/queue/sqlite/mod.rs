@@ -40,6 +40,7 @@ use crate::time::Timestamp;
 pub use backup::{BackupError, Copied, Existing, back_up};
 use checkpoint::Checkpointer;
 use connection::{connect, failed, not_opened};
+pub use damage::seen as damage_seen;
 use place::Place;
 pub use place::{Machine, Survey};
 pub use read::SqliteReader;

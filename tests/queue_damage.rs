@@ -146,6 +146,25 @@ fn a_sound_queue_is_left_as_it_is() {
     assert_eq!(messages(&path).unwrap(), furnished.messages);
 }
 
+/// A copy that was put back is as good a queue as the one it was made of, and can be recovered like it.
+#[test]
+fn a_copy_that_was_put_back_is_a_sound_queue_too() {
+    let furnished = Furnished::new().packed();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queue.db");
+    std::fs::write(&path, &furnished.octets).unwrap();
+    assert_eq!(save(&path), None);
+    std::fs::write(folder.path().join("queue.db-damaged"), "memory that failed").unwrap();
+    assert_eq!(messages(&path).unwrap(), furnished.messages);
+
+    let mut random = fastrand::Rng::with_seed(3);
+    let mut recovered = 0;
+    for (number, harm) in (1..=furnished.pages()).zip([Harm::Zeroed, Harm::Garbage].into_iter().cycle()) {
+        recovered += usize::from(one_page(&furnished, number, harm, &mut random).is_some());
+    }
+    assert!(recovered * 2 > furnished.pages(), "{recovered} of {} are seen at all", furnished.pages());
+}
+
 #[test]
 fn every_page_may_be_damaged() {
     let furnished = Furnished::new();

@@ -341,6 +341,30 @@ fn a_recovery_that_was_interrupted_goes_on() {
     assert_eq!(save(&path), None);
 }
 
+/// As it lies when there was no room for the note: nothing was put aside yet, so the damaged file must still be kept.
+#[test]
+fn a_recovery_that_was_interrupted_before_its_note_was_whole_keeps_the_damaged_file() {
+    let furnished = Furnished::new();
+    let folder = tempfile::tempdir().unwrap();
+    let (path, note) = (folder.path().join("queue.db"), folder.path().join("queue.db-recovering"));
+    let mut octets = furnished.octets.clone();
+    octets[..PAGE].fill(0);
+    std::fs::write(&path, &octets).unwrap();
+    std::fs::write(&note, "").unwrap();
+    let recovered = save(&path).unwrap();
+    assert!(std::fs::read(&recovered.kept_as).unwrap() == octets);
+    assert_eq!(messages(&path).unwrap(), furnished.messages);
+    // Of a sound queue such a note is nothing to go by.
+    std::fs::write(&note, "").unwrap();
+    assert_eq!(save(&path), None);
+    assert_eq!(messages(&path).unwrap(), furnished.messages);
+    // What was put aside and is gone is no empty queue.
+    std::fs::write(&note, "20260101T000000").unwrap();
+    recover(&path, true, &[], CapsUnknown::Full).unwrap_err();
+    std::fs::remove_file(&note).unwrap();
+    assert_eq!(messages(&path).unwrap(), furnished.messages);
+}
+
 /// Who meets damage leaves a mark; the next start checks everything, and goes on where nothing is wrong.
 #[test]
 fn a_mark_has_the_whole_file_checked() {

@@ -14,11 +14,14 @@ use tokio::task::JoinHandle;
 pub mod custody;
 pub mod errand;
 mod listeners;
+mod service_manager;
+mod signals;
 
 use self::errand::Lent;
 use self::listeners::{Listeners, Ready, reload};
+use self::signals::{Signal, Signals};
 use crate::config::{Config, ConfigErrors, ListenAddress, OnUncertain, QueueConfig};
-use crate::control::desk::Desk;
+use crate::control::desk::{Asked, Desk};
 use crate::control::server::ControlServer;
 use crate::control::socket_path;
 use crate::deliver::dispatcher::Dispatcher;
@@ -182,14 +185,9 @@ impl App {
         let accounts: Vec<AccountName> = config.borrow().account_names().cloned().collect();
         queue.write(Urgency::Work, move |store, now| tend_clocks(store, accounts.iter(), now)).await?;
         let logins = Arc::new(Logins::beside(&config.borrow().queue.path, Arc::clone(&clock), Arc::clone(&observer)));
-        let dispatcher = Dispatcher::new(
-            queue.clone(),
-            Arc::clone(&observer),
-            config.subscribe(),
-            Arc::clone(&wake),
-            Arc::clone(&logins),
-        );
-        let (reloads, mut reload_asked) = mpsc::channel(1);
+        let dispatcher = watched_dispatcher(&queue, &observer, config.subscribe(), &wake, &logins);
+        let turns = dispatcher.turns();
+        let (asks, mut asked) = mpsc::channel(1);
         let desk = Desk {
             queue: queue.clone(),
             observer: Arc::clone(&observer),
@@ -199,7 +197,8 @@ impl App {
             resident: true,
             intake: Arc::clone(&intake),
             tester: Arc::new(Lent(dispatcher.trials())),
-            reloads: Some(reloads),
+            turns: turns.clone(),
+            app: Some(asks),
         };
         let control = tokio::spawn(control.serve(Arc::new(desk)));
         let housekeeping = tokio::spawn(keep_house(queue.clone(), config.subscribe()));
@@ -212,7 +211,7 @@ impl App {
         listeners.start(&config.borrow(), bound);
         let waiting = queue.read(|reader, now| reader.stats(now)).await?;
         observer.started(env!("CARGO_PKG_VERSION"), waiting.ready + waiting.deferred, &addresses.join(", "));
-        tell_service_manager(&[NotifyState::Ready]);
+        let telling = service_manager::ready(&turns, &queue);
 
         let failure = loop {
             tokio::select! {
@@ -224,10 +223,13 @@ impl App {
                     }
                     Signal::Reload => drop(reload(file.as_deref(), &config, &mut listeners, &observer, &logins)),
                 },
-                Some(asked) = reload_asked.recv() => {
-                    // Who has asked may have gone meanwhile.
-                    let _ = asked.send(reload(file.as_deref(), &config, &mut listeners, &observer, &logins));
-                }
+                // Who has asked may have gone meanwhile.
+                Some(asked) = asked.recv() => match asked {
+                    Asked::Reload(asker) => {
+                        drop(asker.send(reload(file.as_deref(), &config, &mut listeners, &observer, &logins)));
+                    }
+                    Asked::Listening(asker) => drop(asker.send(listeners.listening())),
+                },
                 failure = queue.failed() => break Some(broke(&observer, "queue_failed", failure)),
                 ended = &mut dispatcher => {
                     let why = ended.map_or_else(|broken| StoreError::Failed(broken.to_string()), why_ended);
@@ -235,12 +237,29 @@ impl App {
                 }
             }
         };
-        tell_service_manager(&[NotifyState::Stopping]);
+        drop(telling);
+        service_manager::tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
         let grace = if failure.is_some() { Duration::ZERO } else { GRACE };
         Underway { listeners, stop_dispatcher, dispatcher, notifier, keeping, logins, control }.end(grace).await;
         [housekeeping, watching].iter().for_each(JoinHandle::abort);
-        failure.map_or(Ok(()), |failure| Err(failure.into()))
+        if let Some(failure) = failure {
+            return Err(failure.into());
+        }
+        observer.stopped();
+        Ok(())
     }
+}
+
+/// A dispatcher that looks as often as the service manager wants to see.
+fn watched_dispatcher(
+    queue: &Queue,
+    observer: &Arc<Observer>,
+    config: watch::Receiver<Arc<Config>>,
+    wake: &Arc<Notify>,
+    logins: &Arc<Logins>,
+) -> Dispatcher {
+    Dispatcher::new(queue.clone(), Arc::clone(observer), config, Arc::clone(wake), Arc::clone(logins))
+        .looking_every(service_manager::look_every().unwrap_or(Duration::MAX))
 }
 
 /// What has something to finish when the daemon stops.
@@ -287,11 +306,6 @@ fn tend_logins(
     let watching = mended::watch(queue.clone(), observer, Arc::clone(logins), config.subscribe(), wake);
     let keeping = keeper::keep(Arc::clone(logins), config.subscribe());
     [tokio::spawn(keeping), tokio::spawn(watching)]
-}
-
-/// Without a service manager that listens this does nothing (sd_notify(3)).
-fn tell_service_manager(state: &[NotifyState<'_>]) {
-    let _ = sd_notify::notify(state);
 }
 
 /// Tells that the daemon cannot go on.
@@ -349,36 +363,6 @@ fn warn_of_clock(observer: &Observer, clock: &dyn Clock) {
                 crate::time::spoken(ahead)
             ),
         );
-    }
-}
-
-enum Signal {
-    Stop(&'static str),
-    Reload,
-}
-
-struct Signals {
-    hangup: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.hangup.recv() => Signal::Reload,
-            _ = self.interrupt.recv() => Signal::Stop("SIGINT"),
-            _ = self.terminate.recv() => Signal::Stop("SIGTERM"),
-        }
     }
 }
 

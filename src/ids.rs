@@ -111,7 +111,8 @@ name! {
     RouteName
 }
 name! {
-    /// The name of a client: the one its configuration gives, else its address (of IPv6 the /64 network).
+    /// The name of a client: the one its configuration gives, else its address (of IPv6 the /64 network), or `local:` and
+    /// the local user.
     ClientName
 }
 

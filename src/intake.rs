@@ -36,6 +36,8 @@ pub struct Submission {
     pub trace: Trace,
     /// From whom and to whom.
     pub envelope: Envelope,
+    /// As which names, that have aliases, its recipients were written.
+    pub aliased: Vec<String>,
     /// The beginning of the content with its whole header block: all of it up to 256 KiB, else what came before the
     /// first chunk handed to [`Intake::append`]. Unstuffed, line ends CRLF, no bare CR or LF.
     pub head: Vec<u8>,
@@ -168,8 +170,9 @@ impl Intake {
         };
         let (size, client) = (content.len() as u64, ClientName::from(route::OWN));
         let id = self.next_id();
-        let user = None;
-        let submission = Submission { id, client, priority, user, trace, envelope, head: content, chunks: 0, size };
+        let (user, aliased) = (None, Vec::new());
+        let submission =
+            Submission { id, client, priority, user, trace, envelope, aliased, head: content, chunks: 0, size };
         let (stored, prepared) = stored(&submission, route);
         let size = stored.size;
         self.queue
@@ -191,6 +194,7 @@ impl Intake {
             user: submission.user.as_deref(),
             from: &submission.envelope.reverse_path,
             to: &submission.envelope.recipients,
+            aliased: &submission.aliased,
             message_id: &prepared.message_id,
             bytes: size,
             repairs: &repairs(prepared),
@@ -289,7 +293,8 @@ fn stamp(submission: &Submission, date: &str) -> Prepared {
 /// What was added and removed, and what that breaks, in words.
 fn repairs(prepared: &Prepared) -> String {
     let part = |verb: &str, names: &[&str]| (!names.is_empty()).then(|| format!("{verb} {}", names.join(", ")));
-    let changed = [part("added", &prepared.added), part("removed", &prepared.removed)];
+    let changed =
+        [part("added", &prepared.added), part("completed", &prepared.completed), part("removed", &prepared.removed)];
     let parts: Vec<String> =
         changed.into_iter().flatten().chain(prepared.broken.iter().map(ToString::to_string)).collect();
     parts.join("; ")
@@ -334,6 +339,7 @@ mod tests {
                 reverse_path: ReversePath::Address("webmaster@example.com".parse().unwrap()),
                 recipients: vec![],
             },
+            aliased: vec![],
             head: b"From: Jane <jane@x.org>\r\n\r\n".to_vec(),
             chunks: 0,
             size: 0,

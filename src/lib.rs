@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | 0 words | [`smtp`], [`ids`], [`time`] | std |
 //! | 1 rules | [`session`], [`message`], [`route`], [`provider`], [`schedule`], [`alarm`] | floor 0; no tokio, clock, randomness, logging |
-//! | 2 stores and settings | [`config`], [`queue`], [`observe`], [`web`] | floors 0 and 1 |
+//! | 2 stores and settings | [`config`], [`queue`], [`observe`], [`users`], [`web`] | floors 0 and 1 |
 //! | 3 the door into the queue, and logins | [`intake`], [`tokens`] | floors 0 to 2 |
 //! | 4 drivers | [`receive`], [`deliver`], [`sandbox`], [`control`], [`notify`] | floors 0 to 3, not each other |
 //! | 5 assembly | [`app`], [`doctor`], [`cli`] | everything |
@@ -25,6 +25,7 @@ pub mod session;
 pub mod config;
 pub mod observe;
 pub mod queue;
+pub mod users;
 pub mod web;
 
 pub mod intake;

@@ -4,7 +4,6 @@ use std::fs;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixDatagram;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
@@ -50,13 +49,17 @@ fn check_tells_of_a_client_that_no_listener_lets_in() {
     let client = |name: &str, net: &str| format!("[[client]]\nname = \"{name}\"\nnetworks = \"{net}\"\n");
     let clients =
         [("far", "10.1.0.0/16"), ("near", "127.0.0.5"), ("wide", "0.0.0.0/0")].map(|(name, net)| client(name, net));
+    let user = "[[client]]\nname = \"web\"\nuser = \"root\"\n";
     let account = "[[account]]\nname = \"staging\"\nprovider = \"directory\"\npath = \"SITE/out\"\n";
-    site.configure(&format!("{HEAD}\n{}{account}", clients.concat()));
+    site.configure(&format!("{HEAD}\n{}{user}{account}", clients.concat()));
     let output = site.run(&["check"]);
     let told = stdout(&output);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
-    let alone: Vec<&str> = told.lines().filter(|line| line.ends_with("no [[listener]] has its `networks`")).collect();
-    assert!(alone.len() == 1 && alone[0].starts_with("client    far "), "{told}");
+    let alone: Vec<&str> = told.lines().filter(|line| line.ends_with("no [[listener]] lets it in")).collect();
+    assert!(
+        alone.len() == 2 && alone[0].starts_with("client    far ") && alone[1].starts_with("client    web "),
+        "{told}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -369,30 +372,6 @@ async fn a_stop_lets_the_transaction_under_way_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_manager_is_told_of_start_reload_and_stop() {
-    let upstream = Upstream::start(mailbox(), WITHOUT_RATES).await;
-    let path = upstream.site.path().join("notify");
-    let socket = UnixDatagram::bind(&path).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    let told = || {
-        let mut text = [0; 1000];
-        let octets = socket.recv(&mut text).expect("a notification");
-        String::from_utf8(text[..octets].to_vec()).unwrap()
-    };
-    let daemon = upstream.site.serve_with(|command| {
-        command.env("NOTIFY_SOCKET", &path);
-    });
-    assert_eq!(told().trim_end(), "READY=1");
-    daemon.signal(Signal::HUP);
-    let reloading = told();
-    assert!(reloading.contains("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
-    assert_eq!(told().trim_end(), "READY=1");
-    daemon.signal(Signal::TERM);
-    assert_eq!(told().trim_end(), "STOPPING=1");
-    assert_eq!(daemon.ended(), 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn the_log_can_be_text_for_people() {
     let upstream = Upstream::start(mailbox(), WITHOUT_RATES).await;
     // Standard output is no terminal, so whoever reads it wants no colours.
@@ -416,7 +395,8 @@ async fn the_log_can_be_text_for_people() {
     let first = text.lines().next().unwrap();
     assert!(first.contains("INFO") && first.contains("listens on 127.0.0.1:"), "{first}");
     assert!(serde_json::from_str::<Value>(first).is_err());
-    assert!(text.lines().last().unwrap().contains("SIGTERM received"), "{text}");
+    let last: Vec<&str> = text.lines().rev().take(2).collect();
+    assert!(last[0].contains("INFO stopped: ") && last[1].contains("SIGTERM received"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -158,7 +158,7 @@ async fn beyond_its_limits_the_listener_waits_rather_than_refuses() {
 }
 
 #[tokio::test]
-async fn a_stop_ends_idle_sessions_at_once_and_lets_content_end() {
+async fn a_stop_lets_messages_end_and_sends_idle_clients_away() {
     let relay = Relay::start(|_| {}).await;
     let (mut idle, mut busy) = (relay.connect().await, relay.connect().await);
     assert!(line(&mut idle).await.starts_with("220 ") && line(&mut busy).await.starts_with("220 "));

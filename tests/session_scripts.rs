@@ -278,7 +278,7 @@ impl Run {
             Directive::Pass(span) => conversation.pass(*span),
             Directive::Secured => conversation.secure(),
             Directive::Stop => {
-                let actions = conversation.session.stop(Stop::AfterContent);
+                let actions = conversation.session.stop(Stop::AfterMessage);
                 conversation.perform(actions);
             }
             Directive::HangUp => {

@@ -106,7 +106,8 @@ impl Relay {
             manners: policy.manners,
             max_message_size: policy.max_message_size,
             max_recipients: policy.max_recipients,
-            default_domain: policy.default_domain.clone(),
+            default_domain: Some(policy.default_domain.clone()),
+            local: Arc::clone(&policy.local),
             tls: tls(policy, site),
             auth: match policy.auth {
                 AuthRule::None => Auth::None,
@@ -333,7 +334,8 @@ impl Told {
         let (block, body) = HeaderBlock::split(content);
         let received = String::from_utf8_lossy(&block.fields()[0].value()).into_owned();
         assert!(block.fields()[0].is("Received"), "{place}: {received}");
-        let (protocol, helo) = (word(), word().split(" as ").next().unwrap_or_default());
+        let (protocol, helo) = (word(), word());
+        let helo = helo.split(" as ").flat_map(|word| word.split(" aliased ")).next().unwrap_or_default();
         assert!(received.contains(&format!(" with {protocol} id {}", listed.queue_id)), "{place}: {received}");
         if helo.bytes().all(|octet| octet.is_ascii_alphanumeric()) {
             let helo = if helo.is_empty() { "unknown" } else { helo };

@@ -153,6 +153,71 @@ async fn what_is_there_stays_unless_it_is_forced_and_a_daemon_takes_over_what_is
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_lacks_its_account_gets_it_and_keeps_every_line() {
+    let scene = Scene::set().await;
+    let packaged = include_str!("../config/packaged.toml");
+    let submission = scene.path("submission");
+    let lacking = packaged
+        .replace("[\"127.0.0.1:25\", \"[::1]:25\"]", &format!("\"127.0.0.1:{}\"", scene.port))
+        .replace("/run/mailsluice/submission", submission.to_str().unwrap());
+    fs::create_dir(scene.path("etc")).unwrap();
+    fs::write(scene.config(), &lacking).unwrap();
+    let check = mailsluice().arg("--config").arg(scene.config()).arg("check").output().unwrap();
+    assert_eq!(check.status.code(), Some(78));
+    assert!(said(&check).contains("`mailsluice setup` adds"), "{}", said(&check));
+
+    let mut flags = scene.flags();
+    flags.retain(|flag| !flag.starts_with("--listen"));
+    // A socket on all addresses would leave no room for the one that is there.
+    let mut wide = flags.clone();
+    wide.extend(["--networks=10.1.2.0/24".into(), format!("--listen=0.0.0.0:{}", scene.port)]);
+    let refused = scene.run(&wide);
+    assert!(said(&refused).contains("taken by \"127.0.0.1:"), "{}", said(&refused));
+    assert_eq!(fs::read_to_string(scene.config()).unwrap(), lacking);
+
+    let output = scene.run(&flags);
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    scene.arrived(1).await;
+    let written = fs::read_to_string(scene.config()).unwrap();
+    let added = written.strip_prefix(&lacking).unwrap_or_else(|| panic!("{written}"));
+    assert!(added.contains("[[account]]\nname = \"m365\"") && !added.contains("[[listener]]"), "{added}");
+    assert_eq!(fs::read_to_string(scene.path("etc/config.toml.bak")).unwrap(), lacking);
+    let daemon = scene.serve();
+    assert!(submission.exists());
+    assert_eq!(daemon.stop(), 0);
+    // It has an account now.
+    assert!(said(&scene.run(&flags)).contains("is there already"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn networks_add_a_listener_to_those_that_are_there() {
+    let scene = Scene::set().await;
+    fs::create_dir(scene.path("etc")).unwrap();
+    let lacking = format!(
+        "[queue]\npath = \"{}\"\nephemeral = true\n[[listener]]\naddress = \"127.0.0.1:{}\"\n",
+        scene.path("queue/queue.db").display(),
+        scene.port
+    );
+    fs::write(scene.config(), &lacking).unwrap();
+    let mut flags = scene.flags();
+    flags.push("--no-test".into());
+    flags.retain(|flag| !flag.starts_with("--listen"));
+    let refused = scene.run(&flags);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(said(&refused).contains("--queue: the configuration has a [queue] already"), "{}", said(&refused));
+    flags.retain(|flag| !flag.starts_with("--queue") && flag != "--ephemeral");
+    // Loopback leads there, so that this is the machine's own address in it.
+    flags.push("--networks=127.1.0.0/16".into());
+    let output = scene.run(&flags);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let written = fs::read_to_string(scene.config()).unwrap();
+    let added = written.strip_prefix(&lacking).unwrap_or_else(|| panic!("{written}"));
+    assert!(added.starts_with("\n[[listener]]\naddress = \"127.0.0.1:25\"\nnetworks = ["), "{added}");
+    assert!(!added.contains("[queue]"), "{added}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failure_says_what_to_do_and_leaves_the_files() {
     let scene = Scene::set().await;
     scene.sandbox.set_fault(Some(Fault::AuthDisabledTenant.into()));

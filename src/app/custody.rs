@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use crate::doctor::users::Identity;
+use crate::users::Identity;
 
 /// Hands over what root has made in a queue's folder, when it goes.
 #[derive(Debug)]

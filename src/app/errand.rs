@@ -70,7 +70,8 @@ impl Errand {
             resident: false,
             intake: Arc::new(intake),
             tester: Arc::new(Lent(dispatcher.trials())),
-            reloads: None,
+            turns: dispatcher.turns(),
+            app: None,
         };
         let custody = HandsOver::of(&settings.queue.path);
         Ok(Self { desk, dispatcher, _config: sender, _custody: custody })

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
-use super::{AppError, GRACE, tell_service_manager};
-use crate::config::{Config, ListenAddress, ListenerConfig, QueueConfig};
+use super::{AppError, GRACE, service_manager};
+use crate::config::{Config, ListenAddress, ListenerConfig, Provenance, QueueConfig};
+use crate::control::desk::Listening;
 use crate::intake::Intake;
 use crate::observe::Observer;
-use crate::receive::{CertificateError, Commons, Inherited, Listener, Settings, Shutdown, Stopper, unix};
+use crate::receive::{CertificateError, Commons, Inherited, Listener, Settings, Shutdown, Stopper, Unserved, unix};
 use crate::time::Clock;
 use crate::tokens::Logins;
 
@@ -26,7 +27,7 @@ pub(super) struct Listeners {
     inherited: Inherited,
     running: BTreeMap<Vec<ListenAddress>, Running>,
     /// Sockets that were handed over and that no listener serves, as it was told.
-    unused: Vec<String>,
+    unserved: Vec<Unserved>,
     tasks: JoinSet<()>,
 }
 
@@ -40,6 +41,9 @@ pub(super) struct Ready {
 struct Running {
     settings: watch::Sender<Arc<Settings>>,
     stopper: Stopper,
+    /// Where it really listens.
+    on: Vec<ListenAddress>,
+    task: AbortHandle,
 }
 
 impl Ready {
@@ -71,8 +75,8 @@ impl Listeners {
         inherited: Inherited,
     ) -> Self {
         let commons = Commons::new(Arc::clone(&clock));
-        let (running, unused, tasks) = (BTreeMap::new(), Vec::new(), JoinSet::new());
-        Self { intake, observer, clock, commons, inherited, running, unused, tasks }
+        let (running, unserved, tasks) = (BTreeMap::new(), Vec::new(), JoinSet::new());
+        Self { intake, observer, clock, commons, inherited, running, unserved, tasks }
     }
 
     /// Starts those of the configuration.
@@ -83,10 +87,11 @@ impl Listeners {
             let (stopper, shutdown): (Stopper, Shutdown) = Stopper::new();
             let (intake, observer) = (Arc::clone(&self.intake), Arc::clone(&self.observer));
             let (clock, commons) = (Arc::clone(&self.clock), Arc::clone(&self.commons));
-            self.tasks.spawn(listener.serve(receiver, intake, observer, clock, commons, shutdown));
-            self.running.insert(addresses, Running { settings: sender, stopper });
+            let on = listener.addresses();
+            let task = self.tasks.spawn(listener.serve(receiver, intake, observer, clock, commons, shutdown));
+            self.running.insert(addresses, Running { settings: sender, stopper, on, task });
         }
-        self.tell_unused(config);
+        self.tell_unserved(config);
     }
 
     /// Goes over to another configuration: reads and binds what is new first, so that a failure changes nothing.
@@ -122,7 +127,8 @@ impl Listeners {
         for (addresses, settings) in kept {
             let mode = settings.listener.socket_mode;
             let before = self.running.get(addresses).map(|running| running.settings.borrow().listener.socket_mode);
-            for address in addresses.iter().filter(|_| before != Some(mode)) {
+            // A file that the service manager has made has the mode that its unit says.
+            for address in addresses.iter().filter(|address| before != Some(mode) && !self.inherited.has(address)) {
                 if let ListenAddress::Unix(path) = address {
                     unix::set_mode(path, mode).map_err(|error| format!("the permissions of {address}: {error}"))?;
                 }
@@ -131,10 +137,19 @@ impl Listeners {
         Ok(())
     }
 
-    fn tell_unused(&mut self, config: &Config) {
-        let unused = self.inherited.unused(&all_addresses(config));
-        tell_change(&self.observer, &self.unused, &unused);
-        self.unused = unused;
+    fn tell_unserved(&mut self, config: &Config) {
+        let unserved = self.inherited.unserved(&all_addresses(config));
+        tell_change(&self.observer, &self.unserved, &unserved);
+        self.unserved = unserved;
+    }
+
+    /// Where clients can connect, and where they should be able to and cannot.
+    pub(super) fn listening(&self) -> Listening {
+        let of = |gone: bool| {
+            let running = self.running.values().filter(move |running| running.task.is_finished() == gone);
+            running.flat_map(|running| running.on.iter().map(ToString::to_string)).collect()
+        };
+        Listening { on: of(false), gone: of(true) }
     }
 
     pub(super) fn stop(&self, grace: Duration) {
@@ -146,18 +161,19 @@ impl Listeners {
     }
 }
 
-/// Tells which sockets are unused now and were not `before`, and the other way round. A client that connects to a socket
-/// that nobody serves waits for ever, and says nothing.
-fn tell_change(observer: &Observer, before: &[String], unused: &[String]) {
-    for name in unused.iter().filter(|name| !before.contains(name)) {
+/// Tells which sockets nobody serves now and somebody did `before`, and the other way round. A client that connects to a
+/// socket that nobody serves waits for ever, and says nothing.
+fn tell_change(observer: &Observer, before: &[Unserved], unserved: &[Unserved]) {
+    for Unserved { name, address } in unserved.iter().filter(|one| !before.contains(one)) {
         let sentence = format!(
-            "The service manager has handed over the socket {name}, and no [[listener]] serves it: who connects there waits in vain. \
-             Give a [[listener]] address = \"systemd:{name}\", or take the socket out of the .socket unit."
+            "The service manager has handed over the socket {name} ({address}), and no [[listener]] serves it: who connects there waits \
+             in vain. Give a [[listener]] address = \"{address}\", or take it out of the .socket unit: `systemctl edit \
+             mailsluice.socket`, there [Socket], an empty ListenStream= and one for each address that stays."
         );
-        observer.alarm_begun("unused_socket", name, &sentence);
+        observer.alarm_begun("unused_socket", &address.to_string(), &sentence);
     }
-    for name in before.iter().filter(|name| !unused.contains(name)) {
-        observer.alarm_ended("unused_socket", name);
+    for Unserved { address, .. } in before.iter().filter(|one| !unserved.contains(one)) {
+        observer.alarm_ended("unused_socket", &address.to_string());
     }
 }
 
@@ -187,7 +203,7 @@ pub(super) fn reload(
         return Err(said.into());
     };
     if let Ok(now) = NotifyState::monotonic_usec_now() {
-        tell_service_manager(&[NotifyState::Reloading, now]);
+        service_manager::tell(&[NotifyState::Reloading, now]);
     }
     let current = Arc::clone(&config.borrow());
     let outcome = Config::load(file).map_err(|errors| errors.to_string()).and_then(|fresh| {
@@ -201,7 +217,10 @@ pub(super) fn reload(
     let told = match outcome {
         Ok(fresh) => {
             config.send_replace(Arc::new(fresh));
-            let said = format!("{} was read again and counts from now on", file.display());
+            let said = match Provenance::of(file) {
+                Provenance::File(file) => format!("{} was read again and counts from now on", file.display()),
+                Provenance::Environment => UNCHANGEABLE.into(),
+            };
             observer.alarm_ended("bad_configuration", "");
             observer.reloaded(&said);
             Ok(said)
@@ -213,9 +232,13 @@ pub(super) fn reload(
         }
     };
     config.borrow().account_names().for_each(|account| logins.forgive(account));
-    tell_service_manager(&[NotifyState::Ready]);
+    service_manager::tell(&[NotifyState::Ready]);
     told
 }
+
+/// A process keeps the environment that it was started with.
+const UNCHANGEABLE: &str =
+    "the settings come from the environment and stay until a restart; files with secrets were read again";
 
 #[cfg(test)]
 mod tests {
@@ -225,13 +248,20 @@ mod tests {
     #[test]
     fn a_socket_that_nobody_serves_is_told_of_once_until_it_is_served() {
         let observer = Observer::default();
-        let told = |before: &[&str], unused: &[&str]| -> Vec<(String, What)> {
-            let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-            tell_change(&observer, &owned(before), &owned(unused));
+        let owned = |names: &[&str]| -> Vec<Unserved> {
+            let one = |name: &&str| Unserved {
+                name: (*name).to_owned(),
+                address: ListenAddress::Inherited(Some((*name).to_owned())),
+            };
+            names.iter().map(one).collect()
+        };
+        let told = |before: &[&str], unserved: &[&str]| -> Vec<(String, What)> {
+            tell_change(&observer, &owned(before), &owned(unserved));
             observer.take_events().into_iter().map(|event| (event.subject, event.what)).collect()
         };
-        assert_eq!(told(&[], &["smtp"]), [("smtp".into(), What::Began)]);
+        assert_eq!(told(&[], &["smtp"]), [("systemd:smtp".into(), What::Began)]);
         assert_eq!(told(&["smtp"], &["smtp"]), []);
-        assert_eq!(told(&["smtp"], &["local"]), [("local".into(), What::Began), ("smtp".into(), What::Ended)]);
+        let expected = [("systemd:local".into(), What::Began), ("systemd:smtp".into(), What::Ended)];
+        assert_eq!(told(&["smtp"], &["local"]), expected);
     }
 }

@@ -2,24 +2,55 @@
 
 use std::path::Path;
 
+use ipnet::IpNet;
+
 use super::Failure;
 use super::output::say;
 use crate::app::AppError;
-use crate::config::{Auth, Config, ListenAddress, ListenerConfig, ServerTls, ServerTlsMode};
+use crate::config::{
+    Auth, Config, ListenAddress, ListenerConfig, Provenance, ServerTls, ServerTlsMode, names_an_account,
+};
+use crate::doctor::{Standing, local};
 use crate::route::Client;
 use crate::session::Manners;
 
-pub(super) fn run(path: &Path) -> Result<(), Failure> {
-    let config = Config::load(path).map_err(AppError::from)?;
-    say!("{}: fine", path.display())?;
+#[derive(Debug, clap::Args)]
+pub(super) struct Check {
+    /// Look at nothing but whether there is an account yet, and fail where there is none: the unit asks this, so that the
+    /// daemon waits for `mailsluice setup` instead of failing
+    #[arg(long)]
+    any_account: bool,
+    /// Do not look at secrets: those that a service manager hands over are there for the daemon alone
+    #[arg(long)]
+    without_secrets: bool,
+}
+
+impl Check {
+    pub(super) fn run(self, path: &Path) -> Result<(), Failure> {
+        if !self.any_account {
+            let config = if self.without_secrets { Config::load_without_secrets(path) } else { Config::load(path) };
+            return tell(path, &config.map_err(AppError::from)?);
+        }
+        if names_an_account(path) {
+            return Ok(());
+        }
+        let file = path.display();
+        Err(Failure::Said(format!(
+            "there is no account in {file} yet, so the daemon does not start: type `sudo mailsluice setup`"
+        )))
+    }
+}
+
+fn tell(path: &Path, config: &Config) -> Result<(), Failure> {
+    say!("{}: fine", Provenance::of(path))?;
     say!("queue     {}", config.queue.path.display())?;
     for listener in &config.listeners {
-        let (addresses, networks) = (listed(&listener.addresses), listed(&listener.networks));
-        say!("listener  {addresses} for {networks}: {}", of_listener(listener).join(", "))?;
+        let (addresses, clients) = (listed(&listener.addresses), may_connect(listener));
+        say!("listener  {addresses} for {clients}: {}", of_listener(listener).join(", "))?;
     }
     for client in &config.clients {
         let more: String = of_client(client).iter().map(|one| format!(", {one}")).collect();
-        let fate = if is_let_in(client, &config.listeners) { "" } else { ": no [[listener]] has its `networks`" };
+        let fate = if is_let_in(client, &config.listeners) { "" } else { ": no [[listener]] lets it in" };
         say!("client    {} ({} priority{more}){fate}", client.name, client.priority.as_str())?;
     }
     for account in &config.accounts {
@@ -28,7 +59,29 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
         let caps = if caps.is_empty() { "no rate cap".into() } else { caps.join(", ") };
         say!("account   {} ({}) to {}: {caps}", account.name, account.provider.as_str(), account.host())?;
     }
-    Ok(())
+    of_local_mail(config)
+}
+
+/// What becomes of mail for users of this machine, and what of it should be looked at.
+fn of_local_mail(config: &Config) -> Result<(), Failure> {
+    let domains: Vec<&str> = config.local.domains().collect();
+    let domains = if domains.is_empty() { "no domain".into() } else { domains.join(", ") };
+    say!("local     mail for {domains} goes by {} aliases", config.local.alias_count())?;
+    let findings = local::look(config);
+    findings
+        .iter()
+        .filter(|finding| finding.standing != Standing::Ok)
+        .try_for_each(|one| say!("warning   {}", one.seen))
+}
+
+/// Who is let in. Networks count for TCP alone, and what the service manager hands over may be either.
+fn may_connect(listener: &ListenerConfig) -> String {
+    let is = |way: fn(&ListenAddress) -> bool| listener.addresses.iter().any(way);
+    let by_tcp = is(|address| !matches!(address, ListenAddress::Unix(_)));
+    let by_path = is(|address| matches!(address, ListenAddress::Unix(_)));
+    let networks = by_tcp.then(|| listed(&listener.networks));
+    let users = by_path.then(|| USERS.to_owned());
+    networks.into_iter().chain(users).collect::<Vec<_>>().join(", ")
 }
 
 /// What clients meet at a listener.
@@ -59,6 +112,9 @@ fn of_listener(listener: &ListenerConfig) -> Vec<String> {
 /// What holds for a client alone.
 fn of_client(client: &Client) -> Vec<String> {
     let mut told = Vec::new();
+    if !client.users.is_empty() {
+        told.push(format!("user {}", listed(&client.users)));
+    }
     told.extend(client.rate.map(|rate| format!("slower above {rate}")));
     told.extend(client.share.map(|share| format!("at most {share}% of each cap")));
     if !client.senders.is_empty() {
@@ -74,16 +130,20 @@ fn of_client(client: &Client) -> Vec<String> {
     told
 }
 
-/// Whether any machine of the client may connect. It is no fault, since a listener may be added later.
+/// Whether any machine or user of the client may connect. It is no fault, since a listener may be added later.
 fn is_let_in(client: &Client, listeners: &[ListenerConfig]) -> bool {
     let by_network = |address: &ListenAddress| !matches!(address, ListenAddress::Unix(_));
-    listeners
-        .iter()
-        .filter(|listener| listener.addresses.iter().any(by_network))
-        .flat_map(|listener| &listener.networks)
-        .any(|may| client.networks.iter().any(|net| net.contains(may) || may.contains(net)))
+    let by_user = |address: &ListenAddress| !matches!(address, ListenAddress::Tcp(_));
+    let is_near = |may: &IpNet| client.networks.iter().any(|net| net.contains(may) || may.contains(net));
+    let lets_in = |listener: &ListenerConfig| {
+        let by = |way: fn(&ListenAddress) -> bool| listener.addresses.iter().any(way);
+        by(by_network) && listener.networks.iter().any(is_near) || by(by_user) && !client.users.is_empty()
+    };
+    listeners.iter().any(lets_in)
 }
 
 fn listed<T: ToString>(all: &[T]) -> String {
     all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
+
+const USERS: &str = "users of this machine";

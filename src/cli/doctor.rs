@@ -2,21 +2,22 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use super::Failure;
 use super::output::say;
 use super::reach::{UNEXPECTED, print_json};
 use super::trial::{one_line, try_out};
 use crate::app::custody::DAEMON;
-use crate::config::{Config, ListenAddress, QueueConfig, queue_path};
+use crate::config::{Config, ListenAddress, Provenance, QueueConfig, queue_path};
 use crate::control::request::{Answer, Request};
 use crate::control::{client, socket_path};
 use crate::doctor::lanes::Answered;
-use crate::doctor::users::Identity;
-use crate::doctor::{Finding, Standing, clock, endings, lanes, listeners, place, secrets, sockets};
+use crate::doctor::{Finding, Standing, clock, endings, lanes, listeners, local, place, secrets, sockets};
 use crate::queue::sqlite::Survey;
 use crate::schedule::trial::Trial;
 use crate::time::wall_clock;
+use crate::users::Identity;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Doctor {
@@ -68,8 +69,9 @@ impl Doctor {
         for named in secrets::of(&config) {
             findings.push(secrets::judge(&secrets::Facts::gather(named, &daemon), &daemon));
         }
-        findings.extend(at_listeners(&config, running(&answered, &daemon), &daemon));
+        findings.extend(at_listeners(&config, running(&answered, &daemon), &daemon, &served(&database)));
         findings.extend(config.listeners.iter().filter_map(sockets::certificate));
+        findings.extend(local::look(&config));
         findings.extend(endings::judge(&config, wall_clock()));
         if !self.offline {
             findings.extend(config.account_names().map(|account| match try_out(path, account) {
@@ -89,7 +91,7 @@ impl Doctor {
 pub(super) fn listeners_in_the_way(config: &Config) -> Vec<Finding> {
     let answered = ask(&config.queue.path);
     let daemon = daemon_identity(&config.queue.path, &answered);
-    let findings = at_listeners(config, running(&answered, &daemon), &daemon);
+    let findings = at_listeners(config, running(&answered, &daemon), &daemon, &served(&config.queue.path));
     findings.into_iter().filter(|finding| finding.standing == Standing::Failed).collect()
 }
 
@@ -101,9 +103,23 @@ fn running(answered: &Answered, daemon: &Identity) -> Option<(Option<u32>, u32)>
     }
 }
 
-fn at_listeners(config: &Config, running: Option<(Option<u32>, u32)>, daemon: &Identity) -> Vec<Finding> {
+/// Where the daemon says that it listens; nowhere without one. Of a socket that systemd has handed over, others cannot know.
+fn served(database: &Path) -> Vec<String> {
+    match client::ask_for(PATIENCE, &socket_path(database), &Request::Health) {
+        Ok(Some(Answer::Health { listening, .. })) => listening,
+        _ => Vec::new(),
+    }
+}
+
+fn at_listeners(
+    config: &Config,
+    running: Option<(Option<u32>, u32)>,
+    daemon: &Identity,
+    served: &[String],
+) -> Vec<Finding> {
     let addresses = config.listeners.iter().flat_map(|listener| &listener.addresses);
     let judged = addresses.filter_map(|address| match address {
+        address if served.contains(&address.to_string()) => Some(listeners::served(address)),
         // Port 0 is whichever is free.
         ListenAddress::Tcp(address) if address.port() == 0 => None,
         ListenAddress::Tcp(address) => Some(listeners::judge(&listeners::Facts::gather(*address), running)),
@@ -118,7 +134,9 @@ fn at_listeners(config: &Config, running: Option<(Option<u32>, u32)>, daemon: &I
 /// What is wrong with the configuration, secrets apart, and what it says.
 fn configuration(path: &Path) -> (Vec<Finding>, Option<Config>) {
     match Config::load_without_secrets(path) {
-        Ok(config) => (vec![Finding::ok(CONFIGURATION, format!("{} is well-formed", path.display()))], Some(config)),
+        Ok(config) => {
+            (vec![Finding::ok(CONFIGURATION, format!("{} is well-formed", Provenance::of(path)))], Some(config))
+        }
         Err(errors) => {
             let problems = errors.to_string();
             let advice = "correct it; `mailsluice check` says when it is right";
@@ -193,5 +211,7 @@ fn print(finding: &Finding) -> Result<(), Failure> {
     }
 }
 
+/// The daemon answers within 3 s.
+const PATIENCE: Duration = Duration::from_secs(5);
 const CONFIGURATION: &str = "configuration";
 const TRIAL: &str = "trial";

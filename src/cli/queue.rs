@@ -26,7 +26,7 @@ pub(super) enum QueueCommand {
         #[arg(long, value_enum)]
         fate: Option<Fate>,
         /// At most so many
-        #[arg(long, default_value_t = 100)]
+        #[arg(long, default_value_t = PAGE)]
         limit: u32,
         /// Those after this queue id, to go on where a page ended
         #[arg(long, value_name = "ID")]
@@ -127,6 +127,33 @@ fn list(config: &Path, fate: Option<Fate>, limit: u32, after: Option<MessageId>,
     if listed.is_empty() {
         return say!("nothing");
     }
+    print(config, fate, limit, &listed)
+}
+
+/// What `mailq` has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Page {
+    Messages,
+    /// There are none.
+    Nothing,
+}
+
+/// Lists messages as [`QueueCommand::List`] does where nothing else is said.
+pub(super) fn list_waiting(config: &Path) -> Result<Page, Failure> {
+    let Answer::Listed(listed) = ask(config, Request::List(ListRequest { after: None, limit: PAGE, fate: None }))?
+    else {
+        return Err(unexpected());
+    };
+    if listed.is_empty() {
+        return Ok(Page::Nothing);
+    }
+    print(config, None, PAGE, &listed).map(|()| Page::Messages)
+}
+
+/// How many messages are listed, unless somebody wants more.
+const PAGE: u32 = 100;
+
+fn print(config: &Path, fate: Option<Fate>, limit: u32, listed: &[Listed]) -> Result<(), Failure> {
     let rows: Vec<Vec<String>> = listed.iter().map(row).collect();
     table::print(
         &["QUEUE ID", "FATE", "CLIENT", "PRIORITY", "AGE", "SIZE", "FROM", "TO", "NEXT", "LAST REPLY"],

@@ -42,7 +42,7 @@ pub(super) fn ask_whom(config: &Path, request: Request) -> Result<(Answer, By), 
     // The daemon may run with a configuration that has been spoilt since: all we need of it is where the queue is.
     let database = queue_path(config).map_err(AppError::from)?;
     let asked = client::ask(&socket_path(&database), &request);
-    let answer = match asked.map_err(|error| Failure::Said(error.to_string()))? {
+    let answer = match asked? {
         Some(answer) => (answer, By::Daemon),
         None => (open_and_ask(config, &database, request)?, By::Ourselves),
     };
@@ -84,7 +84,7 @@ pub(super) fn converse(
 ) -> Result<(), Failure> {
     let database = queue_path(config).map_err(AppError::from)?;
     let socket = socket_path(&database);
-    let asked = |request: &Request| client::ask(&socket, request).map_err(|error| Failure::Said(error.to_string()));
+    let asked = |request: &Request| client::ask(&socket, request).map_err(Failure::from);
     let Some(answer) = asked(&first)? else {
         let settings = settings_of(config, &database)?;
         return runtime()?.block_on(async {

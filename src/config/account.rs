@@ -53,7 +53,10 @@ pub(super) fn read(
     ehlo: &str,
 ) -> Vec<AccountConfig> {
     let mut names = Vec::new();
-    let tables = document.tables(report, "account", KEYS, Emptiness::Refused);
+    if !document.has("account") {
+        report.add(1, "account", "nothing", "at least one [[account]], which `mailsluice setup` adds");
+    }
+    let tables = document.tables(report, "account", KEYS, Emptiness::Allowed);
     let accounts: Vec<_> = tables
         .iter()
         .filter_map(|table| read_one(table, report, around, ehlo, &mut names).map(|account| (table, account)))

@@ -1,9 +1,11 @@
 //! `[[client]]`: names senders, their standing, and what they may send.
 
-use ipnet::IpNet;
+use std::fmt;
+
+use toml::de::DeValue;
 
 use super::problem::Report;
-use super::table::{At, Emptiness, Table};
+use super::table::{At, Emptiness, Table, Wanted};
 use super::{listener, unique_name, value};
 use crate::provider::caps::Counted;
 use crate::route::{self, Client, Hidden, Priority, client::LOCAL};
@@ -12,6 +14,7 @@ use crate::smtp::AddressPattern;
 pub(super) const KEYS: &[&str] = &[
     "name",
     "networks",
+    "user",
     "priority",
     "senders",
     "recipients",
@@ -27,7 +30,7 @@ pub(super) const KEYS: &[&str] = &[
 /// Reads all `[[client]]`; there may be none.
 pub(super) fn read(document: &Table<'_>, report: &mut Report<'_>) -> Vec<Client> {
     let mut names = Vec::new();
-    let mut networks = Vec::new();
+    let (mut networks, mut users) = (Vec::new(), Vec::new());
     let mut clients = Vec::new();
     for table in document.tables(report, "client", KEYS, Emptiness::Allowed) {
         let name = unique_name(&table, report, &mut names);
@@ -35,14 +38,19 @@ pub(super) fn read(document: &Table<'_>, report: &mut Report<'_>) -> Vec<Client>
             let wanted = "another name: this one is what the relay calls itself, or whoever comes by a Unix socket";
             report.add(table.line_of(report, "name"), "client.name", format!("{taken:?}"), wanted);
         }
-        let own = own_networks(&table, report, &mut networks);
+        if !table.has("user") {
+            let wanted = "the addresses or networks from which it connects, or the `user` that it is at a Unix socket";
+            table.require(report, "networks", wanted);
+        }
+        let networks = its_own(&table, report, ("networks", "a network"), &mut networks, value::network);
+        let users = its_own(&table, report, ("user", "a user"), &mut users, value::local_user);
         let client = read_one(&table, report);
-        clients.extend(name.map(|name| Client { name: name.into(), networks: own, ..client }));
+        clients.extend(name.map(|name| Client { name: name.into(), networks, users, ..client }));
     }
     clients
 }
 
-/// All but name and networks.
+/// All but its name, and what it is known by.
 fn read_one(table: &Table<'_>, report: &mut Report<'_>) -> Client {
     let words = [Priority::High, Priority::Normal, Priority::Low].map(|priority| (priority.as_str(), priority));
     let hidden = [("STARTTLS", Hidden::StartTls), ("AUTH", Hidden::Auth), ("SIZE", Hidden::Size)];
@@ -72,16 +80,21 @@ fn values<T>(list: Option<Vec<At<T>>>) -> Vec<T> {
     list.into_iter().flatten().map(|at| at.value).collect()
 }
 
-/// Its networks, each of which belongs to one client only: else the order of the file would decide.
-fn own_networks(table: &Table<'_>, report: &mut Report<'_>, taken: &mut Vec<At<IpNet>>) -> Vec<IpNet> {
-    table.require(report, "networks", "the addresses or networks from which it connects");
-    let networks = table.list(report, "networks", Emptiness::Refused, value::network).unwrap_or_default();
-    for network in &networks {
-        if let Some(other) = taken.iter().find(|other| other.value == network.value) {
-            let found = format!("\"{}\", which line {} has too", network.value, other.line);
-            report.add(network.line, &table.path("networks"), found, "a network in one client only");
+/// What it is known by, each of which belongs to one client only: else the order of the file would decide.
+fn its_own<T: Clone + PartialEq + fmt::Display>(
+    table: &Table<'_>,
+    report: &mut Report<'_>,
+    (key, kind): (&str, &str),
+    taken: &mut Vec<At<T>>,
+    parse: impl Fn(&DeValue<'_>) -> Result<T, Wanted>,
+) -> Vec<T> {
+    let own = table.list(report, key, Emptiness::Refused, parse).unwrap_or_default();
+    for one in &own {
+        if let Some(other) = taken.iter().find(|other| other.value == one.value) {
+            let found = format!("\"{}\", which line {} has too", one.value, other.line);
+            report.add(one.line, &table.path(key), found, format!("{kind} in one client only"));
         }
-        taken.push(network.clone());
+        taken.push(one.clone());
     }
-    networks.into_iter().map(|at| at.value).collect()
+    values(Some(own))
 }

@@ -1,15 +1,19 @@
-//! Reads the file and puts its tables together.
+//! Reads the file, or the variables where there is none, and puts the tables together.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use toml::de::DeTable;
 
+use super::environment::{self, ENVIRONMENT, Written};
+use super::local::Others;
 use super::problem::{ConfigErrors, Problem, Report};
 use super::table::{self, Table};
-use super::{AccountConfig, Config, QueueConfig, account, alarms, client, listener, queue, reports, value};
+use super::{AccountConfig, Config, QueueConfig, account, alarms, client, listener, local, queue, reports, value};
 
 /// What a configuration means beside its text.
 #[derive(Clone, Debug)]
@@ -38,8 +42,33 @@ impl Surroundings {
     }
 }
 
+/// Where the settings come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Provenance {
+    /// From this file, be it there or not.
+    File(PathBuf),
+    /// From variables: there is no file, and some are set.
+    Environment,
+}
+
+impl Provenance {
+    /// Where those come from for which the file at `path` was asked.
+    pub fn of(path: &Path) -> Self {
+        if path.exists() || environment::variables().is_empty() { Self::File(path.into()) } else { Self::Environment }
+    }
+}
+
+impl fmt::Display for Provenance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Environment => f.write_str(ENVIRONMENT),
+        }
+    }
+}
+
 impl Config {
-    /// Reads the configuration at `path`, and the secrets and certificates it names, to see that they are there.
+    /// Reads the configuration at `path`, or where there is none the variables, and the secrets and certificates it names, to see that they are there.
     /// Blocking.
     ///
     /// # Errors
@@ -58,14 +87,10 @@ impl Config {
     }
 
     fn load_in(path: &Path, around: &Surroundings) -> Result<Self, ConfigErrors> {
-        let file = path.display().to_string();
-        let bytes = read_limited(path).map_err(|error| unread(&file, &error))?;
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-            let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
-            whole(&file, format!("bytes on line {line} that are not UTF-8"), "a file in UTF-8")
-        })?;
-        Self::parse(&text, &file, around)
+        match Found::find(path)? {
+            Found::File(text) => Self::parse(&text, &path.display().to_string(), around),
+            Found::Environment(written) => written.read(&Surroundings { folder: starting_folder(), ..around.clone() }),
+        }
     }
 
     /// Reads `text` as the configuration in `file`, a name for messages.
@@ -83,18 +108,66 @@ impl Config {
     }
 }
 
+/// A configuration's text, and where it comes from.
+enum Found {
+    File(String),
+    Environment(Written),
+}
+
+impl Found {
+    /// What there is: the file at `path` or, only where there is none, the variables. Both are an error: one of them would
+    /// be without effect, and nobody would know.
+    fn find(path: &Path) -> Result<Self, ConfigErrors> {
+        let file = path.display().to_string();
+        let bytes = match read_limited(path) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let instead = (error.kind() == io::ErrorKind::NotFound).then(|| Written::from(std::env::vars_os()));
+                return instead.flatten().map(Self::Environment).ok_or_else(|| unread(&file, &error));
+            }
+        };
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
+            whole(&file, format!("bytes on line {line} that are not UTF-8"), "a file in UTF-8")
+        })?;
+        let hidden = environment::beside(&text, std::env::vars_os());
+        if hidden.is_empty() {
+            return Ok(Self::File(text));
+        }
+        let found = format!("a configuration, and {} in the environment", hidden.join(", "));
+        Err(whole(&file, found, "one of the two: unset the variables, or do without the file"))
+    }
+}
+
+/// Where relative paths in variables start.
+fn starting_folder() -> PathBuf {
+    std::env::current_dir().unwrap_or_else(|_| "/".into())
+}
+
 /// Where the queue of the configuration at `path` is, whatever else may be wrong with the file.
 ///
 /// # Errors
 /// Where it cannot be read, or `queue.path` cannot be told from it.
 pub fn queue_path(path: &Path) -> Result<PathBuf, ConfigErrors> {
-    let file = path.display().to_string();
-    let parsed = parsed(path)?;
-    let Some(queue) = parsed.get("queue") else { return Ok(QueueConfig::default().path) };
+    let Parsed { name, folder, document } = Parsed::find(path)?;
+    let Some(queue) = document.get("queue") else { return Ok(QueueConfig::default().path) };
     match queue.get("path") {
         None if queue.is_table() => Ok(QueueConfig::default().path),
-        Some(toml::Value::String(given)) if !given.is_empty() => Ok(Surroundings::of(path).folder.join(given)),
-        _ => Err(whole(&file, "something else under queue.path", "a path: the queue is sought there")),
+        Some(toml::Value::String(given)) if !given.is_empty() => Ok(folder.join(given)),
+        _ => Err(whole(&name, "something else under queue.path", "a path: the queue is sought there")),
+    }
+}
+
+/// Whether the configuration at `path`, or of the variables where there is none, has an account at all. What cannot be read
+/// or is wrong may have one: who reads all of it says better what is the matter.
+pub fn names_an_account(path: &Path) -> bool {
+    if Provenance::of(path) == Provenance::Environment {
+        return true;
+    }
+    match std::fs::read_to_string(path) {
+        Ok(text) => text.parse::<toml::Table>().map_or(true, |parsed| parsed.contains_key("account")),
+        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
     }
 }
 
@@ -103,22 +176,38 @@ pub fn queue_path(path: &Path) -> Result<PathBuf, ConfigErrors> {
 /// # Errors
 /// Where it cannot be read.
 pub fn users_files(path: &Path) -> Result<Vec<PathBuf>, ConfigErrors> {
-    let parsed = parsed(path)?;
-    let folder = Surroundings::of(path).folder;
-    let listeners = parsed.get("listener").and_then(toml::Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let Parsed { folder, document, .. } = Parsed::find(path)?;
+    let listeners = document.get("listener").and_then(toml::Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let named = listeners.iter().filter_map(|listener| listener.get("users")?.as_str());
     Ok(named.map(|given| folder.join(given)).collect())
 }
 
-fn parsed(path: &Path) -> Result<toml::Table, ConfigErrors> {
-    let file = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| unread(&file, &error))?;
-    text.parse().map_err(|error: toml::de::Error| whole(&file, error.message().to_owned(), "well-formed TOML"))
+/// A configuration of which nothing was checked but that it is TOML.
+struct Parsed {
+    /// Its name in messages.
+    name: String,
+    /// Where its relative paths start.
+    folder: PathBuf,
+    document: toml::Table,
+}
+
+impl Parsed {
+    fn find(path: &Path) -> Result<Self, ConfigErrors> {
+        let (name, folder, text) = match Found::find(path)? {
+            Found::File(text) => (path.display().to_string(), Surroundings::of(path).folder, text),
+            Found::Environment(written) => (ENVIRONMENT.into(), starting_folder(), written.text),
+        };
+        let parsed = text.parse();
+        let document =
+            parsed.map_err(|error: toml::de::Error| whole(&name, error.message().to_owned(), "well-formed TOML"))?;
+        Ok(Self { name, folder, document })
+    }
 }
 
 /// What can be read; whole where nothing is reported.
 fn read(document: &Table<'_>, report: &mut Report<'_>, around: &Surroundings) -> Config {
     let queue = queue::read(document, report, around);
+    let mut remarks = Vec::new();
     let clients = client::read(document, report);
     let mut listeners = listener::read(document, report, around, &clients);
     let ehlo = listeners.first().map_or(&around.hostname, |listener| &listener.hostname).clone();
@@ -131,7 +220,11 @@ fn read(document: &Table<'_>, report: &mut Report<'_>, around: &Surroundings) ->
     let alarms = alarms::read(document, report, around);
     let reports = reports::read(document, report);
     reports::check_senders(document, report, &accounts, &alarms, &reports);
-    Config { queue, listeners, clients, accounts, alarms, reports }
+    let others =
+        Others { listeners: &listeners, clients: &clients, accounts: &accounts, alarms: &alarms, reports: &reports };
+    let local = Arc::new(local::read(document, report, around, &others, &mut remarks));
+    listeners.iter_mut().for_each(|listener| listener.local = Arc::clone(&local));
+    Config { queue, listeners, clients, local, accounts, alarms, reports, remarks }
 }
 
 /// The largest content that every account carries, since the first open one has to, with room for what is added to it on
@@ -150,7 +243,9 @@ fn read_limited(path: &Path) -> io::Result<Vec<u8>> {
 fn unread(file: &str, error: &io::Error) -> ConfigErrors {
     match error.kind() {
         io::ErrorKind::NotFound => {
-            whole(file, "no such file", "a configuration: `mailsluice setup` writes one, --config names another")
+            let wanted = "a configuration: `mailsluice setup` writes one, --config names another; or, as in a container, \
+                          MAILSLUICE_ACCOUNT_PROVIDER and more variables instead of one";
+            whole(file, "no such file", wanted)
         }
         io::ErrorKind::PermissionDenied => {
             whole(file, "a file that this user may not read", "the daemon's user or root: with sudo, perhaps")
@@ -169,7 +264,7 @@ fn whole(file: &str, found: impl Into<String>, wanted: impl Into<String>) -> Con
 }
 
 /// The known keys of the document.
-pub(super) const KEYS: &[&str] = &["queue", "listener", "client", "account", "alarms", "reports"];
+pub(super) const KEYS: &[&str] = &["queue", "listener", "client", "aliases", "local", "account", "alarms", "reports"];
 /// Octets that intake and repairs may add to a message.
 const REPAIRS: u64 = 64 << 10;
 const MAX_OCTETS: u64 = 1 << 20;

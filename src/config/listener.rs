@@ -77,7 +77,7 @@ fn read_one(
         max_connections_per_client: count("max_connections_per_client", usual.max_connections_per_client, 65_535),
         max_message_size: table
             .read_or(report, "max_message_size", usual.max_message_size, |v| value::size(v, "64KiB"..="1GiB")),
-        default_domain: table.read_or(report, "default_domain", hostname, value::own_name),
+        default_domain: table.read(report, "default_domain", value::own_name).map(|at| at.value),
         timeout: timeout(table, report).unwrap_or(usual.timeout),
         transaction_timeout: transaction_timeout(table, report).unwrap_or(usual.transaction_timeout),
         socket_mode: table.read_or(report, "socket_mode", usual.socket_mode, value::mode),

@@ -1,5 +1,5 @@
 //! The configuration: TOML in, checked settings out. What stands in these types has been checked; nothing downstream
-//! looks at it again. The file is read in `file`, its tables are walked by `table`, each is judged by its own module, and
+//! looks at it again. The file, or the `environment` where there is none, is read in `file`, its tables are walked by `table`, each is judged by its own module, and
 //! secrets are read by [`secret`]. `mailsluice check` and `serve` read it with the same [`Config::load`].
 
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::message::fields::FieldRule;
 use crate::message::sender::SenderRule;
 use crate::provider::presets::Keep;
 use crate::provider::{Caps, Mechanism, Provider};
-use crate::route::Client;
+use crate::route::{Client, LocalMail};
 use crate::session::{Manners, STEP_LIMIT, TRANSACTION_LIMIT};
 use crate::smtp::Address;
 use crate::time::Timestamp;
@@ -27,18 +27,22 @@ use users::Users;
 pub use crate::provider::presets::TlsMode;
 pub use crate::schedule::verdict::OnUncertain;
 pub use alarms::Webhook;
-pub use file::{Surroundings, queue_path, users_files};
+pub use environment::variables;
+pub use file::{Provenance, Surroundings, names_an_account, queue_path, users_files};
 pub use problem::{ConfigErrors, Problem};
 
 mod account;
 mod agreement;
 mod alarms;
+mod aliases_file;
 pub mod certificate;
 mod client;
+mod environment;
 mod file;
 mod headers;
 pub mod identity;
 mod listener;
+mod local;
 mod login;
 mod oauth;
 mod problem;
@@ -58,12 +62,16 @@ pub struct Config {
     pub listeners: Vec<ListenerConfig>,
     /// `[[client]]`.
     pub clients: Vec<Client>,
+    /// `[aliases]` and `[local]`.
+    pub local: Arc<LocalMail>,
     /// `[[account]]`, at least one: the accounts of the one route, the preferred first.
     pub accounts: Vec<AccountConfig>,
     /// `[alarms]`.
     pub alarms: AlarmsConfig,
     /// `[reports]`.
     pub reports: ReportsConfig,
+    /// What is odd about files of others, and keeps nothing from running: a sentence each.
+    pub remarks: Vec<String>,
 }
 
 /// `[alarms]`: whom to tell of trouble beside the log, and from when on it is trouble.
@@ -122,8 +130,10 @@ pub struct ListenerConfig {
     pub max_connections_per_client: usize,
     /// In the banner, in `Received:`, and the EHLO name upstream.
     pub hostname: String,
-    /// What completes an address without a domain.
-    pub default_domain: String,
+    /// What completes an address without a domain, where that is not the hostname.
+    pub default_domain: Option<String>,
+    /// Whom mail for users of this machine goes to: the same at all listeners.
+    pub local: Arc<LocalMail>,
     /// How long a client may take for a step.
     pub timeout: Duration,
     /// How long a client may take for a transaction.
@@ -359,7 +369,8 @@ impl ListenerConfig {
             max_connections: 1000,
             max_connections_per_client: 100,
             hostname: hostname.to_owned(),
-            default_domain: hostname.to_owned(),
+            default_domain: None,
+            local: Arc::default(),
             timeout: STEP_LIMIT,
             transaction_timeout: TRANSACTION_LIMIT,
             socket_mode: 0o660,

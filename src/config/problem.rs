@@ -5,9 +5,10 @@ use std::fmt;
 /// One problem, told as `file:line: key: found …, wanted …`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The line of the file, from 1; 0 where the file as a whole is the problem.
+    /// The line of the file, from 1; 0 where the file as a whole is the problem, or there are variables instead of one.
     pub line: usize,
-    /// The key with the names of its tables, as `account.caps.messages`; empty where the file is the problem.
+    /// The key with the names of its tables, as `account.caps.messages`, or the variable; empty where the file is the
+    /// problem.
     pub key: String,
     /// What is there. Never a secret.
     pub found: String,
@@ -29,6 +30,9 @@ impl fmt::Display for ConfigErrors {
         for (at, Problem { line, key, found, wanted }) in self.problems.iter().enumerate() {
             let newline = if at == 0 { "" } else { "\n" };
             match line {
+                0 if !key.is_empty() => {
+                    write!(f, "{newline}{}: {key}: found {found}, wanted {wanted}", self.file)?;
+                }
                 0 => write!(f, "{newline}{}: found {found}, wanted {wanted}", self.file)?,
                 _ => write!(f, "{newline}{}:{line}: {key}: found {found}, wanted {wanted}", self.file)?,
             }

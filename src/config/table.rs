@@ -159,22 +159,32 @@ impl<'t> Table<'t> {
         parse: impl Fn(&DeValue<'_>) -> Result<T, Wanted>,
     ) -> Option<Vec<At<T>>> {
         let value = self.get(key)?;
-        let elements = match value.get_ref() {
-            DeValue::Array(list) => &list[..],
-            _ => std::slice::from_ref(value),
+        Some(values(report, &self.path(key), value, emptiness, &parse))
+    }
+
+    /// The entries of the table under `key`, which has names of its own, in the order of the file: of each the values, one or a
+    /// list, without those that are badly written.
+    pub(super) fn entries<T>(
+        &self,
+        report: &mut Report<'_>,
+        key: &str,
+        wanted: &str,
+        parse: impl Fn(&DeValue<'_>) -> Result<T, Wanted>,
+    ) -> Vec<(At<String>, Vec<At<T>>)> {
+        let Some(value) = self.get(key) else { return vec![] };
+        let DeValue::Table(entries) = value.get_ref() else {
+            report.add(report.line(value.span().start), key, kind(value.get_ref()), wanted);
+            return vec![];
         };
-        if elements.is_empty() && emptiness == Emptiness::Refused {
-            report.add(report.line(value.span().start), &self.path(key), "an empty list", "at least one");
-        }
-        let mut read = Vec::new();
-        for element in elements {
-            let line = report.line(element.span().start);
-            match parse(element.get_ref()) {
-                Ok(value) => read.push(At { line, value }),
-                Err(wanted) => report.add(line, &self.path(key), found(element.get_ref()), wanted),
-            }
-        }
-        Some(read)
+        let read = entries.iter().map(|(name, value)| {
+            let name = At { line: report.line(name.span().start), value: name.get_ref().to_string() };
+            let path = format!("{key}.{}", name.value);
+            let values = values(report, &path, value, Emptiness::Refused, &parse);
+            (name, values)
+        });
+        let mut read: Vec<_> = read.collect();
+        read.sort_by_key(|(name, _)| name.line);
+        read
     }
 
     /// Reports that `key` is missing, where it is.
@@ -213,6 +223,32 @@ impl<'t> Table<'t> {
     }
 }
 
+/// One value, or those of a list, without those that are badly written.
+fn values<T>(
+    report: &mut Report<'_>,
+    path: &str,
+    value: &Spanned<DeValue<'_>>,
+    emptiness: Emptiness,
+    parse: &impl Fn(&DeValue<'_>) -> Result<T, Wanted>,
+) -> Vec<At<T>> {
+    let elements = match value.get_ref() {
+        DeValue::Array(list) => &list[..],
+        _ => std::slice::from_ref(value),
+    };
+    if elements.is_empty() && emptiness == Emptiness::Refused {
+        report.add(report.line(value.span().start), path, "an empty list", "at least one");
+    }
+    let mut read = Vec::new();
+    for element in elements {
+        let line = report.line(element.span().start);
+        match parse(element.get_ref()) {
+            Ok(value) => read.push(At { line, value }),
+            Err(wanted) => report.add(line, path, found(element.get_ref()), wanted),
+        }
+    }
+    read
+}
+
 /// What stands there, for a message: strings and numbers as they are written, else the kind.
 pub(super) fn found(value: &DeValue<'_>) -> String {
     match value {
@@ -239,7 +275,7 @@ fn kind(value: &DeValue<'_>) -> &'static str {
 }
 
 /// The known key that was probably meant: at most a third of its letters are wrong.
-fn nearest(key: &str, keys: &[&'static str]) -> Option<&'static str> {
+pub(super) fn nearest(key: &str, keys: &[&'static str]) -> Option<&'static str> {
     let near = keys.iter().map(|known| (edits(key, known), *known)).min()?;
     (near.0 <= 1.max(near.1.len() / 3)).then_some(near.1)
 }

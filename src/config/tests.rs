@@ -14,7 +14,7 @@ use crate::route::Hidden;
 #[test]
 fn every_good_file_loads() {
     let files = files("good");
-    assert_eq!(files.len(), 11);
+    assert_eq!(files.len(), 12);
     for (name, text) in files {
         if let Err(errors) = parse_with_users(&text, &name) {
             panic!("{errors}");
@@ -26,7 +26,7 @@ fn every_good_file_loads() {
 #[test]
 fn every_bad_file_is_told_everything_that_is_wrong() {
     let files = files("bad");
-    assert_eq!(files.len(), 23);
+    assert_eq!(files.len(), 27);
     for (name, text) in files {
         let wanted: Vec<String> = text
             .lines()
@@ -54,7 +54,7 @@ fn the_smallest_file_has_the_defaults_of_the_text() {
             max_recipients: 1000,
             max_connections: 1000,
             max_connections_per_client: 100,
-            default_domain: "machine.example".into(),
+            local: config.local.clone(),
             timeout: Duration::from_secs(600),
             transaction_timeout: Duration::from_secs(1800),
             socket_mode: 0o660,
@@ -113,6 +113,8 @@ fn the_reference_explains_every_key() {
         ("[listener.tls]", listener::TLS_KEYS),
         ("[[client]]", client::KEYS),
         ("[[account]]", account::KEYS),
+        ("[aliases]", &["root"]),
+        ("[local]", local::KEYS),
         ("[alarms]", alarms::KEYS),
         ("[reports]", reports::KEYS),
         ("[account.oauth]", oauth::KEYS),
@@ -161,8 +163,8 @@ fn listeners_and_clients_are_read() {
     assert_eq!((&local.addresses[..], local.socket_mode, local.manners), (&addresses[..], 0o666, Manners::Strict));
     assert_eq!(local.addresses[1].to_string(), "systemd:smtp");
     assert_eq!(
-        (&lan.auth, lan.default_domain.as_str(), lan.manners),
-        (&Auth::AcceptAny, "example.com", Manners::Tolerant)
+        (&lan.auth, lan.default_domain.as_deref(), lan.manners),
+        (&Auth::AcceptAny, Some("example.com"), Manners::Tolerant)
     );
     assert_eq!((lan.timeout.as_secs(), lan.transaction_timeout.as_secs()), (300, 3600));
     let Auth::Required { users, plain_text } = &internet.auth else { panic!("{:?}", internet.auth) };

@@ -14,6 +14,7 @@ use toml::de::DeValue;
 use super::problem::Report;
 use super::table::Wanted;
 use crate::provider::{Cap, caps::Counted};
+use crate::route::LocalUser;
 use crate::smtp::Address;
 use crate::time::{Timestamp, day_begins};
 
@@ -81,6 +82,21 @@ pub(super) fn name(value: &DeValue<'_>) -> Result<String, Wanted> {
         Some(text) if fits(text) => Ok(text.into()),
         _ => Err("a name of 1 to 64 letters, digits, dots, hyphens and underscores".into()),
     }
+}
+
+/// A user of this machine: by its name, or by its id. Whether there is one is another matter: packages bring users and take
+/// them away.
+pub(super) fn local_user(value: &DeValue<'_>) -> Result<LocalUser, Wanted> {
+    let is_name = |text: &&str| {
+        (1..=256).contains(&text.len())
+            && !text.contains(|c: char| c.is_control() || c == ':')
+            && !text.bytes().all(|b| b.is_ascii_digit())
+    };
+    match value {
+        DeValue::Integer(digits) => u32::from_str_radix(digits.as_str(), digits.radix()).ok().map(LocalUser::Id),
+        other => other.as_str().filter(is_name).map(|name| LocalUser::Name(name.into())),
+    }
+    .ok_or_else(|| "a user such as \"www-data\", or an id without quotes, such as 33".into())
 }
 
 /// A span of time: a whole number and `ms`, `s`, `min`, `h` or `d`.

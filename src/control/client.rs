@@ -1,9 +1,12 @@
 //! A command's end of the control socket.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
+
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::MAX_LINE;
 use super::request::{Answer, Request};
@@ -17,8 +20,12 @@ pub fn ask(socket: &Path, request: &Request) -> io::Result<Option<Answer>> {
     ask_for(PATIENCE, socket, request)
 }
 
-fn ask_for(patience: Duration, socket: &Path, request: &Request) -> io::Result<Option<Answer>> {
-    let stream = match UnixStream::connect(socket) {
+/// [`ask`], but each step may take so long and no longer.
+///
+/// # Errors
+/// As for [`ask`].
+pub fn ask_for(patience: Duration, socket: &Path, request: &Request) -> io::Result<Option<Answer>> {
+    let stream = match connect(socket, patience) {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
             return Ok(None);
@@ -31,6 +38,14 @@ fn ask_for(patience: Duration, socket: &Path, request: &Request) -> io::Result<O
             "the daemon's answer cannot be read (is it of another version, or stopping?): {error}"
         ))
     })
+}
+
+/// A daemon that hangs takes no connections, and where enough have come, connecting waits too: for as long as writing may.
+fn connect(path: &Path, patience: Duration) -> io::Result<UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_write_timeout(Some(patience))?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(UnixStream::from(OwnedFd::from(socket)))
 }
 
 fn converse(mut stream: &UnixStream, request: &Request, patience: Duration) -> io::Result<String> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::request::{AccountStanding, Answer, CapStanding, PaceStanding, Request, ShareStanding};
-use super::test_mail;
+use super::{health, test_mail};
 use crate::config::{AccountConfig, Config, Destination, SmtpEndpoint};
 use crate::ids::{AccountName, MessageId};
 use crate::intake::Intake;
@@ -19,6 +19,7 @@ use crate::route::{Client, Priority};
 use crate::schedule::cap::{Allowance, Ledger, limit, part};
 use crate::schedule::lane::Change;
 use crate::schedule::trial::Trial;
+use crate::schedule::turn::Turn;
 use crate::smtp::Address;
 use crate::time::Timestamp;
 use crate::tokens::{LoginProgress, Logins};
@@ -41,8 +42,10 @@ pub struct Desk {
     pub intake: Arc<Intake>,
     /// What tries accounts out.
     pub tester: Arc<dyn Tester>,
-    /// Who reads the configuration again; none where nobody does.
-    pub reloads: Option<mpsc::Sender<ReloadAsked>>,
+    /// The dispatcher's looks at the queue.
+    pub turns: watch::Receiver<Turn>,
+    /// Who has the listeners and reads the configuration again; none where no daemon runs.
+    pub app: Option<mpsc::Sender<Asked>>,
 }
 
 /// Tries accounts out. Sockets to providers are not this floor's business, so whoever puts the parts together lends one.
@@ -51,8 +54,23 @@ pub trait Tester: Send + Sync {
     fn test<'a>(&'a self, account: &'a AccountConfig) -> Pin<Box<dyn Future<Output = Trial> + Send + 'a>>;
 }
 
-/// Somebody wants the configuration read again, and hears here how that went.
-pub type ReloadAsked = oneshot::Sender<Result<String, String>>;
+/// What only the part that holds all others together can do, with where it is to answer.
+#[derive(Debug)]
+pub enum Asked {
+    /// The configuration is to be read again; how that went.
+    Reload(oneshot::Sender<Result<String, String>>),
+    /// Where clients can connect.
+    Listening(oneshot::Sender<Listening>),
+}
+
+/// Where clients can connect.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listening {
+    /// The addresses that are served.
+    pub on: Vec<String>,
+    /// Those that should be and are not: their listener has ended by itself.
+    pub gone: Vec<String>,
+}
 
 impl Desk {
     /// Answers.
@@ -75,6 +93,7 @@ impl Desk {
             Request::Test(account) => Ok(self.test(&account).await),
             Request::TestMail { from, to } => Ok(self.test_mail(from, to).await),
             Request::Reload => Ok(self.reload().await),
+            Request::Health => Ok(health::answer(self).await),
             Request::Login(account) => Ok(self.log_in(&account).await),
             Request::LoginOutcome(account) => self.login_outcome(account).await,
         };
@@ -183,11 +202,11 @@ impl Desk {
 
     async fn reload(&self) -> Answer {
         let (asked, heard) = oneshot::channel();
-        let Some(reloads) = &self.reloads else {
+        let Some(app) = &self.app else {
             return Answer::Refused("nothing runs here that could read the configuration again".into());
         };
         let stopping = || Answer::Refused("the daemon is stopping".into());
-        if reloads.send(asked).await.is_err() {
+        if app.send(Asked::Reload(asked)).await.is_err() {
             return stopping();
         }
         match heard.await {

@@ -5,6 +5,7 @@ pub mod desk;
 pub mod request;
 pub mod server;
 
+mod health;
 mod test_mail;
 
 use std::path::{Path, PathBuf};

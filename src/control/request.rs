@@ -45,6 +45,8 @@ pub enum Request {
     },
     /// The configuration is to be read again.
     Reload,
+    /// Whether the daemon does what it is there for.
+    Health,
     /// A user wants to log in to an account.
     Login(AccountName),
     /// How far that login is.
@@ -55,7 +57,13 @@ impl Request {
     /// Whether the queue is another one afterwards.
     pub fn changes(&self) -> bool {
         match self {
-            Self::List(_) | Self::Show(_) | Self::Stats | Self::Accounts | Self::Test(_) | Self::Reload => false,
+            Self::List(_)
+            | Self::Show(_)
+            | Self::Stats
+            | Self::Accounts
+            | Self::Test(_)
+            | Self::Reload
+            | Self::Health => false,
             Self::Operate { .. }
             | Self::RetryAll
             | Self::Resume(_)
@@ -94,6 +102,13 @@ pub enum Answer {
     Queued(MessageId),
     /// The configuration was read again; how that went, in a sentence.
     Reloaded(String),
+    /// Whether the daemon does what it is there for.
+    Health {
+        /// Where clients can connect.
+        listening: Vec<String>,
+        /// What does not work, each a sentence; nothing where all does.
+        trouble: Vec<String>,
+    },
     /// What the user needs to log in.
     Invited(Invitation),
     /// How far a login is.

@@ -30,6 +30,7 @@ pub(super) async fn queue(intake: &Intake, config: &Config, from: Option<Address
             protocol: "SMTP",
         },
         envelope: Envelope { reverse_path: ReversePath::Address(from), recipients: vec![to] },
+        aliased: Vec::new(),
         size: head.len() as u64,
         head,
         chunks: 0,

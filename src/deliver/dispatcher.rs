@@ -20,6 +20,7 @@ use crate::queue::record::Claim;
 use crate::queue::{Queue, StoreError, Urgency};
 use crate::schedule::fairness::Fairness;
 use crate::schedule::plan::{Capped, Plan, Wanted};
+use crate::schedule::turn::Turn;
 use crate::tokens::Logins;
 
 /// What the dispatcher and its workers share.
@@ -51,6 +52,10 @@ pub struct Dispatcher {
     full: bool,
     workers: JoinSet<()>,
     claims: HashMap<task::Id, Claim>,
+    /// The last look, for whoever must know that there are any.
+    turns: watch::Sender<Turn>,
+    /// How long nothing may happen before it looks all the same.
+    longest: Duration,
 }
 
 impl Dispatcher {
@@ -62,6 +67,7 @@ impl Dispatcher {
         wake: Arc<Notify>,
         logins: Arc<Logins>,
     ) -> Self {
+        let (turns, _) = watch::channel(Turn { at: queue.now(), lanes: Vec::new() });
         let shared = Shared {
             queue,
             observer,
@@ -83,7 +89,19 @@ impl Dispatcher {
             full: false,
             workers: JoinSet::new(),
             claims: HashMap::new(),
+            turns,
+            longest: LONGEST,
         }
+    }
+
+    /// The same, but it looks at least this often; once a minute it does in any case.
+    pub fn looking_every(self, span: Duration) -> Self {
+        Self { longest: span.min(LONGEST), ..self }
+    }
+
+    /// Its last look, and a sign of each new one; the end of all when it has ended.
+    pub fn turns(&self) -> watch::Receiver<Turn> {
+        self.turns.subscribe()
     }
 
     /// Trials that share slots, logins and connections with the deliveries.
@@ -133,7 +151,11 @@ impl Dispatcher {
     /// One round; how long to wait for the next one where nothing happens.
     async fn look(&mut self) -> Result<Duration, StoreError> {
         if self.shared.unwritten.load(Ordering::Relaxed) > 0 {
-            return Ok(WITHOUT_ROOM);
+            // Nothing is claimed; but whether the store still answers must be seen all the same.
+            return match self.shared.queue.write(Urgency::Work, |_, _| Ok(())).await {
+                Ok(()) | Err(StoreError::Full(_)) => Ok(self.turned(None, WITHOUT_ROOM)),
+                Err(error) => Err(error),
+            };
         }
         let config = Arc::clone(&self.config.borrow_and_update());
         if !Arc::ptr_eq(&config, &self.current) {
@@ -142,14 +164,14 @@ impl Dispatcher {
         }
         let (fairness, settings) = (self.fairness.clone(), Arc::clone(&config));
         let work = move |store: &mut dyn crate::queue::QueueStore, now| round(store, &settings, &fairness, now);
-        let Round { claims, plan } = match self.shared.queue.write(Urgency::Work, work).await {
+        let Round { claims, plan, lanes } = match self.shared.queue.write(Urgency::Work, work).await {
             Ok(round) => round,
             Err(StoreError::Full(full)) => {
                 if !std::mem::replace(&mut self.full, true) {
                     let sentence = format!("{full}: nothing can be sent until there is room");
                     self.shared.observer.alarm_begun("disk_full", "claims", &sentence);
                 }
-                return Ok(WITHOUT_ROOM);
+                return Ok(self.turned(None, WITHOUT_ROOM));
             }
             Err(error) => return Err(error),
         };
@@ -165,8 +187,15 @@ impl Dispatcher {
             self.claims.insert(task.id(), claim);
         }
         let now = self.shared.queue.now();
-        let wait = plan.wake.map_or(LONGEST, |wake| wake.since(now));
-        Ok(if missed { wait.min(WITHOUT_ROOM) } else { wait.min(LONGEST) })
+        let wait = plan.wake.map_or(self.longest, |wake| wake.since(now));
+        Ok(self.turned(Some(lanes), if missed { wait.min(WITHOUT_ROOM) } else { wait }))
+    }
+
+    /// A look has ended, which has seen how the accounts stand or not; how long to wait for the next one.
+    fn turned(&self, lanes: Option<Vec<(AccountName, &'static str)>>, wait: Duration) -> Duration {
+        let at = self.shared.queue.now();
+        self.turns.send_modify(|turn| *turn = Turn { at, lanes: lanes.unwrap_or_else(|| turn.lanes.clone()) });
+        wait.min(self.longest)
     }
 
     /// Forgets a worker that has ended; the claim of one that broke is settled all the same.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::{AccountConfig, Config, OnUncertain};
-use crate::ids::RouteName;
+use crate::ids::{AccountName, RouteName};
 use crate::provider::Provider;
 use crate::provider::refusal::Parties;
 use crate::queue::record::{Claim, ClaimRequest, Settled, Settlement};
@@ -24,6 +24,8 @@ pub struct Round {
     pub claims: Vec<Claim>,
     /// What was planned.
     pub plan: Plan,
+    /// How each account stands: `open`, `resting` or `paused`.
+    pub lanes: Vec<(AccountName, &'static str)>,
 }
 
 /// Looks at what waits, plans, and claims.
@@ -76,7 +78,8 @@ pub fn round(
         }
         claims.push(claim);
     }
-    Ok(Round { claims, plan })
+    let standings = config.account_names().cloned().zip(lanes.iter().map(|lane| lane.standing.as_str())).collect();
+    Ok(Round { claims, plan, lanes: standings })
 }
 
 /// The routes of what waits. Those that avoid an account come first: only alarms go by them, a few in an hour, and would find

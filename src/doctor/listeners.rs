@@ -1,11 +1,12 @@
 //! The addresses of the listeners: whether the daemon has them, or could.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Finding;
+use crate::config::ListenAddress;
 use crate::receive::ports::{Holder, holder};
 
 /// Who has an address.
@@ -23,9 +24,14 @@ impl Facts {
     /// Looks; where nobody has the address, this process takes it for a moment without listening.
     pub fn gather(address: SocketAddr) -> Self {
         let holder = holder(address);
-        let refused = if holder.is_none() { bind(address).err().map(|error| error.kind()) } else { None };
+        let refused = if holder.is_none() { bind(address).err().map(|error| kind(&error)) } else { None };
         Self { address, holder, refused }
     }
+}
+
+/// The daemon says so itself.
+pub fn served(address: &ListenAddress) -> Finding {
+    Finding::ok(CHECK, format!("the daemon listens on {address}"))
 }
 
 /// What to make of it. `daemon` is the process and the user of the daemon that runs, where one does.
@@ -37,11 +43,14 @@ pub fn judge(facts: &Facts, daemon: Option<(Option<u32>, u32)>) -> Finding {
             None => holder.user == user,
         });
         return match own {
-            true => Finding::ok(CHECK, format!("the daemon listens on {address}")),
+            true => served(&ListenAddress::Tcp(address)),
             false => Finding::failed(CHECK, format!("{address} is taken by {holder}"), holder.advice()),
         };
     }
     match facts.refused {
+        Some(io::ErrorKind::AddrNotAvailable) if address.ip() == Ipv6Addr::LOCALHOST => {
+            Finding::ok(CHECK, format!("this machine has no IPv6: the daemon passes over {address}"))
+        }
         Some(io::ErrorKind::AddrNotAvailable) => Finding::failed(
             CHECK,
             format!("this machine does not have the address {}", address.ip()),
@@ -74,6 +83,12 @@ fn bind(address: SocketAddr) -> io::Result<()> {
     }
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())
+}
+
+/// A kernel without IPv6 has none of its addresses either.
+fn kind(error: &io::Error) -> io::ErrorKind {
+    let unsupported = error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
+    if unsupported { io::ErrorKind::AddrNotAvailable } else { error.kind() }
 }
 
 const CHECK: &str = "listener";
@@ -113,6 +128,9 @@ mod tests {
         assert_eq!(of(None, Some((Some(7), 998))), Standing::Warning);
         assert_eq!(of(Some(io::ErrorKind::PermissionDenied), None), Standing::Warning);
         assert_eq!(of(Some(io::ErrorKind::AddrNotAvailable), None), Standing::Failed);
+        let loopback = "[::1]:25".parse().unwrap();
+        let without_ipv6 = Facts { address: loopback, holder: None, refused: Some(io::ErrorKind::AddrNotAvailable) };
+        assert_eq!(judge(&without_ipv6, None).standing, Standing::Ok);
         let foreign = Facts::gather("192.0.2.1:0".parse().unwrap());
         assert_eq!(foreign.refused, Some(io::ErrorKind::AddrNotAvailable));
     }

@@ -5,10 +5,10 @@ pub mod clock;
 pub mod endings;
 pub mod lanes;
 pub mod listeners;
+pub mod local;
 pub mod place;
 pub mod secrets;
 pub mod sockets;
-pub mod users;
 
 use serde::Serialize;
 

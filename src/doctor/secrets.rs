@@ -4,10 +4,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use super::Finding;
-use super::users::{Identity, group_name, user_name};
 use crate::config::secret::{Secret, SecretError, quoted};
 use crate::config::{AccountConfig, ClientProof, Config, Destination, Grant, Webhook};
 use crate::ids::AccountName;
+use crate::users::{Identity, group_name, user_name};
 
 /// A secret and what it is for.
 #[derive(Clone, Debug)]

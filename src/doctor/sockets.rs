@@ -4,10 +4,10 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use super::Finding;
-use super::users::Identity;
 use crate::config::identity::IdentityError;
 use crate::config::{ListenAddress, ListenerConfig};
 use crate::receive::unix::is_dead;
+use crate::users::Identity;
 
 /// What lies at the path of a Unix socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ pub fn judge(facts: &Facts, daemon: &Identity, runs: bool) -> Finding {
         (Lies::Served, false) => Finding::failed(
             CHECK,
             format!("{address}: another program listens there"),
-            "`sudo ss -lxp` shows which; stop it, or choose another path",
+            "`sudo ss -lxp` shows which; if it is systemd, for mailsluice.socket, start the service; else stop it, or choose another path",
         ),
         (Lies::Nothing | Lies::Dead, true) => Finding::warning(
             CHECK,

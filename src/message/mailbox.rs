@@ -1,5 +1,7 @@
 //! Mailbox lists as headers hold them (RFC 5322 §3.4), read as tolerantly as people write them and written strictly.
 
+pub mod addressees;
+
 use super::encoded_word::{self, to_text};
 use super::header::is_blank;
 use crate::smtp::Address;

@@ -20,3 +20,5 @@ pub mod sender;
 pub mod submission;
 pub mod trace;
 mod transfer;
+
+pub use mailbox::addressees;

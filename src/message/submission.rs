@@ -5,6 +5,7 @@ use super::dkim::Signatures;
 use super::encoded_word::to_text;
 use super::encoding::Body;
 use super::header::{Field, HeaderBlock};
+use super::mailbox::addressees::completed;
 use super::repair::Repair;
 use crate::smtp::ReversePath;
 
@@ -33,6 +34,8 @@ pub struct Prepared {
     pub message_id: String,
     /// Names of the fields added beside the trace; an empty one counts as missing.
     pub added: Vec<&'static str>,
+    /// Names of the fields that named a local part alone, and have its domain now: local programs write such.
+    pub completed: Vec<&'static str>,
     /// Names of the fields removed, each once.
     pub removed: Vec<&'static str>,
     /// The signatures that this breaks.
@@ -60,10 +63,18 @@ pub fn prepare(head: &[u8], additions: &Additions<'_>) -> Prepared {
             added.push(name);
         }
     }
+    let mut completions = Vec::new();
+    if let ReversePath::Address(sender) = additions.reverse_path
+        && let [author] = block.all("From").collect::<Vec<_>>()[..]
+        && let Some(whole) = completed(author, sender)
+    {
+        block.set(whole);
+        completions.push("From");
+    }
     block.prepend(additions.received.clone());
     let message_id = block.find("Message-ID").map(|field| harmless(&to_text(&field.value()))).unwrap_or_default();
     let broken = signatures.broken(&block, Body::Kept);
-    Prepared { head: block.join(rest), message_id, added, removed, broken }
+    Prepared { head: block.join(rest), message_id, added, completed: completions, removed, broken }
 }
 
 /// Blind recipients are the envelope's; the return path is for the last hop to write (RFC 5321 §4.4).
@@ -129,6 +140,16 @@ mod tests {
         assert!(head("Subject: a\r\n\r\n", "<>").contains("\r\nFrom: <MAILER-DAEMON@relay.example>\r\n"));
         assert!(!head("", "nas@x.org").contains("To:"));
         assert_eq!(prepared(b"", "").message_id, "<1@relay.example>");
+    }
+
+    #[test]
+    fn an_author_without_a_domain_gets_the_senders() {
+        let from =
+            |from: &str| head(&format!("From: {from}\r\nDate: x\r\nMessage-ID: <a>\r\n\r\n"), "root@shop.example");
+        assert!(from("root (Cron Daemon)").contains("\r\nFrom: Cron Daemon <root@shop.example>\r\n"));
+        assert!(from("nobody").contains("\r\nFrom: nobody\r\n"));
+        let got = prepared(b"From: root\r\n\r\n", "root@shop.example");
+        assert_eq!((got.added, got.completed), (vec!["Date", "Message-ID"], vec!["From"]));
     }
 
     #[test]

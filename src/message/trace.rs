@@ -39,7 +39,7 @@ impl Hop<'_> {
         let address = match self.origin {
             Origin::Ip(IpAddr::V4(address)) => format!("[{address}]"),
             Origin::Ip(IpAddr::V6(address)) => format!("[IPv6:{address}]"),
-            Origin::Local => self.origin.to_string(),
+            Origin::Local(_) => self.origin.to_string(),
         };
         let client = harmless(self.client.as_str());
         let (hostname, protocol) = (harmless(self.hostname), harmless(self.protocol));

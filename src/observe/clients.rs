@@ -88,10 +88,10 @@ impl Observer {
             (LoneDot::BetweenLfs, Origin::Ip(address)) => {
                 format!("if this is a device of yours, `lf_end = true` in a [[client]] for {address} takes it")
             }
-            // No [[client]] is for who comes by a Unix socket.
-            (LoneDot::BetweenLfs, Origin::Local) | (LoneDot::BesideCrLf, _) => {
-                "its software has to send CRLF before and behind the dot".to_owned()
+            (LoneDot::BetweenLfs, Origin::Local(user)) => {
+                format!("if this is a program of yours, `lf_end = true` in a [[client]] with `user = {user}` takes it")
             }
+            (LoneDot::BesideCrLf, _) => "its software has to send CRLF before and behind the dot".to_owned(),
         };
         let sentence = format!(
             "client {client} ended a message with a dot {stood}, which ends none, and left: the message is lost; {advice}"
@@ -171,8 +171,7 @@ impl Told {
     /// Whether this is told for the first time. Of clients without a name, who may be any number, so many habits are told.
     fn is_news(&self, client: &Client, quirk: Quirk) -> bool {
         let mut told = self.quirks.lock().unwrap_or_else(PoisonError::into_inner);
-        let named = !client.networks.is_empty();
-        (named || told.len() < MAX_HABITS) && told.insert((client.name.clone(), quirk))
+        (client.is_configured() || told.len() < MAX_HABITS) && told.insert((client.name.clone(), quirk))
     }
 }
 
@@ -214,7 +213,7 @@ mod tests {
         let observer = Observer::default();
         let reply = Reply::new(550, "5.7.1 no");
         let client = ClientName::from("camera");
-        let origin = Origin::Local;
+        let origin = Origin::Local(33);
         let refused =
             Refused { client: &client, origin, step: "mail", reply: &reply, user: None, from: None, recipient: None };
         (0..300).for_each(|_| observer.refused(&refused));
@@ -237,6 +236,6 @@ mod tests {
         let device = Origin::Ip([10, 0, 0, 5].into());
         assert!(advises(device, LoneDot::BetweenLfs));
         assert!(!advises(device, LoneDot::BesideCrLf));
-        assert!(!advises(Origin::Local, LoneDot::BetweenLfs), "no [[client]] is by a Unix socket");
+        assert!(advises(Origin::Local(33), LoneDot::BetweenLfs));
     }
 }

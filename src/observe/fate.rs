@@ -43,6 +43,8 @@ pub struct Accepted<'a> {
     pub from: &'a ReversePath,
     /// To whom.
     pub to: &'a [Address],
+    /// As which names, that have aliases, recipients were written.
+    pub aliased: &'a [String],
     /// Its `Message-ID:`.
     pub message_id: &'a str,
     /// Octets as stored.
@@ -103,6 +105,7 @@ impl Observer {
             user = accepted.user,
             from = %accepted.from,
             to,
+            aliased = (!accepted.aliased.is_empty()).then(|| listed(accepted.aliased)),
             recipients = accepted.to.len(),
             message_id = accepted.message_id,
             bytes = accepted.bytes,
@@ -347,6 +350,11 @@ impl Observer {
     pub fn stopping(&self, why: &str) {
         info!(event = "stopping", "stopping: {why}");
     }
+
+    /// The daemon has stopped in order: nothing comes after this.
+    pub fn stopped(&self) {
+        info!(event = "stopped", "stopped: what was under way has ended, or is sent again after the next start");
+    }
 }
 
 /// What is known of a recipient of which nobody knows whether it was delivered.
@@ -406,9 +414,9 @@ fn when(free_in: Option<Duration>) -> String {
 }
 
 /// The first few addresses and how many more.
-fn listed(addresses: &[Address]) -> String {
-    let shown: Vec<&str> = addresses.iter().take(3).map(Address::as_str).collect();
-    match addresses.len().saturating_sub(shown.len()) {
+fn listed<T: ToString>(all: &[T]) -> String {
+    let shown: Vec<String> = all.iter().take(3).map(T::to_string).collect();
+    match all.len().saturating_sub(shown.len()) {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
     }

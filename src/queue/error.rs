@@ -48,14 +48,39 @@ pub enum OpenError {
     },
     /// The file system forgets.
     #[error(
-        "{path}: lies on {kind}, which loses mail at a restart; put `queue.path` on a disk (in a container: on a volume), \
-         or say `queue.ephemeral = true`"
+        "{path}: lies on {kind}, which loses mail at a restart; put `queue.path` on a disk (in a container, mount a volume \
+         there: `-v mailsluice:{path}`, or `volumes:` of its service), or say `queue.ephemeral = true` \
+         (MAILSLUICE_QUEUE_EPHEMERAL=true)"
     )]
     Ephemeral {
         /// The folder.
         path: PathBuf,
         /// tmpfs, an overlay or a network file system.
         kind: &'static str,
+    },
+    /// This user may not write there.
+    #[error(
+        "{path}: cannot be written by user {user}: it belongs to user {owner} and has mode {mode:04o}; as root: chown -R \
+         {user} {path} (in a container, of the folder on the host that is mounted there; a new named volume takes the \
+         owner that the image gives it)"
+    )]
+    Unwritable {
+        /// The folder.
+        path: PathBuf,
+        /// Our user id.
+        user: u32,
+        /// Its owner's.
+        owner: u32,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// Nobody may write there.
+    #[error(
+        "{path}: cannot be written: the file system is read-only; mount a disk or a volume there, or name another `queue.path`"
+    )]
+    ReadOnly {
+        /// The folder.
+        path: PathBuf,
     },
     /// Written by a newer Mailsluice.
     #[error(

@@ -57,7 +57,7 @@ struct Tally {
     by_origin: HashMap<Origin, Count>,
 }
 
-/// Connections of one address, or by Unix sockets. It is in the tally while there are any.
+/// Connections of one address, or of one local user by Unix sockets. It is in the tally while there are any.
 #[derive(Debug, Default)]
 struct Count {
     served: usize,
@@ -222,7 +222,7 @@ impl Count {
 pub(super) fn one_client(origin: Origin) -> Origin {
     match origin {
         Origin::Ip(IpAddr::V6(v6)) => Origin::Ip(IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64))),
-        Origin::Ip(IpAddr::V4(_)) | Origin::Local => origin,
+        Origin::Ip(IpAddr::V4(_)) | Origin::Local(_) => origin,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Binding: the sockets of a listener, of each kind, and why one cannot be had.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 use tokio::net::{TcpListener, UnixListener};
@@ -15,6 +15,9 @@ use crate::route::Origin;
 
 /// Connections that the kernel keeps for us while we do not take them.
 pub(super) const BACKLOG: i32 = 1024;
+
+/// Who has no name here: what /proc/sys/kernel/overflowuid says where nobody has changed it.
+const OVERFLOW_USER: u32 = 65_534;
 
 /// A socket that listens.
 #[derive(Debug)]
@@ -43,6 +46,18 @@ pub enum Obstacle {
     /// Of a TCP address: what the system said, and who has it, where somebody else has.
     #[error("{}", reason(.0, .1.as_ref()))]
     Tcp(io::Error, Option<Holder>),
+    /// Of a TCP address: the service manager has handed over a socket whose address covers it, or a part of it.
+    #[error(
+        "the .socket unit has handed over {held}, and nobody can have {wanted} beside it: let the unit have that instead (`systemctl \
+         edit mailsluice.socket`: [Socket], an empty ListenStream=, then one with {wanted} and one for each other address), or do \
+         without it (`systemctl disable --now mailsluice.socket`); then `systemctl restart mailsluice`"
+    )]
+    HeldForUs {
+        /// Its address.
+        held: SocketAddr,
+        /// The one that cannot be had.
+        wanted: SocketAddr,
+    },
     /// Of a Unix socket.
     #[error("{0}")]
     Unix(#[from] unix::Refusal),
@@ -51,24 +66,38 @@ pub enum Obstacle {
     Inherited(#[from] inherited::Refusal),
 }
 
-/// Binds all addresses. `mode` is for the files of Unix sockets.
+/// Binds all addresses but those of which the service manager has handed over sockets: copies of these are taken. `mode` is
+/// for the files of Unix sockets that are bound. `[::1]` is passed over beside others where this machine has no IPv6: nobody
+/// can come by it.
 pub(super) fn bind(addresses: &[ListenAddress], mode: u32, inherited: &Inherited) -> Result<Vec<Bound>, BindError> {
-    let mut bound = Vec::new();
+    let (mut bound, mut without_ipv6) = (Vec::new(), None);
     for address in addresses {
-        let one = match address {
-            ListenAddress::Tcp(address) => tcp(*address).map(|socket| vec![Bound::Tcp(socket)]),
-            ListenAddress::Unix(path) => unix::bind(path, mode)
-                .map(|(socket, file)| vec![Bound::Unix { socket, _file: Some(file) }])
-                .map_err(Obstacle::from),
-            ListenAddress::Inherited(name) => handed_over(inherited, name.as_deref()).map_err(Obstacle::from),
-        };
-        bound.extend(one.map_err(|why| BindError { address: address.clone(), why })?);
+        match bind_one(address, mode, inherited) {
+            Ok(sockets) => bound.extend(sockets),
+            Err(why) if why.is_no_ipv6(address) => without_ipv6 = Some(BindError { address: address.clone(), why }),
+            Err(why) => return Err(BindError { address: address.clone(), why }),
+        }
     }
-    Ok(bound)
+    without_ipv6.filter(|_| bound.is_empty()).map_or(Ok(bound), Err)
+}
+
+fn bind_one(address: &ListenAddress, mode: u32, inherited: &Inherited) -> Result<Vec<Bound>, Obstacle> {
+    let handed = inherited.copies_at(address)?;
+    if !handed.is_empty() {
+        return Ok(handed_over(handed)?);
+    }
+    match address {
+        ListenAddress::Tcp(address) => tcp(*address, inherited).map(|socket| vec![Bound::Tcp(socket)]),
+        ListenAddress::Unix(path) => {
+            let (socket, file) = unix::bind(path, mode)?;
+            Ok(vec![Bound::Unix { socket, _file: Some(file) }])
+        }
+        ListenAddress::Inherited(name) => Ok(handed_over(inherited.copies(name.as_deref())?)?),
+    }
 }
 
 /// IPv6 sockets take IPv6 alone, so that `[::]:25` and `0.0.0.0:25` can stand beside each other.
-fn tcp(address: SocketAddr) -> Result<TcpListener, Obstacle> {
+fn tcp(address: SocketAddr, inherited: &Inherited) -> Result<TcpListener, Obstacle> {
     let bound = || {
         let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         if address.is_ipv6() {
@@ -81,12 +110,16 @@ fn tcp(address: SocketAddr) -> Result<TcpListener, Obstacle> {
         TcpListener::from_std(socket.into())
     };
     bound().map_err(|error: io::Error| {
-        let holder = if error.kind() == io::ErrorKind::AddrInUse { ports::holder(address) } else { None };
+        let taken = error.kind() == io::ErrorKind::AddrInUse;
+        if taken && let Some(held) = inherited.in_the_way_of(address) {
+            return Obstacle::HeldForUs { held, wanted: address };
+        }
+        let holder = if taken { ports::holder(address) } else { None };
         Obstacle::Tcp(error, holder)
     })
 }
 
-fn handed_over(inherited: &Inherited, name: Option<&str>) -> Result<Vec<Bound>, inherited::Refusal> {
+fn handed_over(copies: Vec<Copied>) -> Result<Vec<Bound>, inherited::Refusal> {
     let ready = |copy| -> io::Result<Bound> {
         Ok(match copy {
             Copied::Tcp(socket) => {
@@ -99,7 +132,17 @@ fn handed_over(inherited: &Inherited, name: Option<&str>) -> Result<Vec<Bound>, 
             }
         })
     };
-    inherited.copies(name)?.into_iter().map(|copy| Ok(ready(copy)?)).collect()
+    copies.into_iter().map(|copy| Ok(ready(copy)?)).collect()
+}
+
+impl Obstacle {
+    /// Whether the address is the loopback's of IPv6, on a machine that has none.
+    fn is_no_ipv6(&self, address: &ListenAddress) -> bool {
+        let is_loopback = || address.tcp().is_some_and(|address| address.ip() == IpAddr::V6(Ipv6Addr::LOCALHOST));
+        let Self::Tcp(error, _) = self else { return false };
+        let unsupported = error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
+        (unsupported || error.kind() == io::ErrorKind::AddrNotAvailable) && is_loopback()
+    }
 }
 
 impl Bound {
@@ -114,7 +157,9 @@ impl Bound {
             }
             Self::Unix { socket, .. } => {
                 let (stream, _) = socket.accept().await?;
-                Ok((Socket::Unix(stream), Origin::Local))
+                // Whom the kernel cannot name in our user namespace it calls so itself (user_namespaces(7)).
+                let user = stream.peer_cred().map_or(OVERFLOW_USER, |peer| peer.uid());
+                Ok((Socket::Unix(stream), Origin::Local(user)))
             }
         }
     }

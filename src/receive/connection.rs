@@ -28,6 +28,8 @@ use crate::time::{Clock, Timestamp};
 const OUTPUT_OCTETS: usize = 16 * 1024;
 /// How long a client may take to read its replies.
 const WRITE_LIMIT: Duration = Duration::from_secs(300);
+/// How long a client that has handed in nothing yet may take to begin, when the daemon stops: it is just about to.
+const COURTESY: Duration = Duration::from_secs(2);
 /// How long we listen to a client that has been told goodbye.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -162,7 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
     /// # Errors
     /// Where the client is gone before that.
     async fn run(&mut self, banner: Vec<Action>) -> io::Result<()> {
-        let mut end = None;
+        let (mut end, mut unbegun) = (None, None);
         self.perform(banner).await;
         loop {
             self.flush().await?;
@@ -185,7 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                 continue;
             }
             let wake = self.session.deadline().map(|deadline| deadline.after(self.paused));
-            let wake = wake.into_iter().chain(end).min().unwrap_or(Timestamp::FAR_FUTURE);
+            let wake = wake.into_iter().chain(unbegun).chain(end).min().unwrap_or(Timestamp::FAR_FUTURE);
             let clock = self.services.clock;
             let actions = tokio::select! {
                 read = self.input.fill(&mut self.stream) => match read? {
@@ -194,10 +196,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                 },
                 grace = self.shutdown.requested(), if end.is_none() => {
                     end = Some(clock.now().after(grace));
-                    self.session.stop(Stop::AfterContent)
+                    unbegun = Some(clock.now().after(grace.min(COURTESY)));
+                    self.session.stop(Stop::AfterMessage)
                 }
                 () = sleep(wake.since(clock.now())) => match clock.now() {
                     now if end.is_some_and(|end| end <= now) => self.session.stop(Stop::Now),
+                    now if unbegun.is_some_and(|unbegun| unbegun <= now) => {
+                        unbegun = None;
+                        self.session.stop(Stop::AfterTransaction)
+                    }
                     now => self.session.timeout(now.before(self.paused)),
                 },
             };
@@ -345,10 +352,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
     }
 
     fn submission(&self, id: MessageId, handover: Handover) -> Submission {
-        let Handover { helo, protocol, user, envelope, head, chunks, size } = handover;
+        let Handover { helo, protocol, user, envelope, aliased, head, chunks, size } = handover;
         let Peer { client, origin } = self.peer.clone();
         let trace = Trace { origin, hostname: self.hostname.clone(), helo, protocol };
-        Submission { id, client: client.name, priority: client.priority, user, trace, envelope, head, chunks, size }
+        let (client, priority) = (client.name, client.priority);
+        Submission { id, client, priority, user, trace, envelope, aliased, head, chunks, size }
     }
 
     async fn abandon(&mut self) {

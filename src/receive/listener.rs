@@ -149,10 +149,16 @@ async fn accept(socket: Bound, shared: Arc<Shared>, mut shutdown: Shutdown) {
 
 async fn serve(socket: Socket, origin: Origin, seat: Seat, shared: Arc<Shared>, mut shutdown: Shutdown) {
     let settings = shared.settings.borrow().clone();
-    let client = identify(origin, &settings.clients);
+    let user = match origin {
+        Origin::Local(user) => shared.commons.names.of(user).await,
+        Origin::Ip(_) => None,
+    };
+    let client = identify(origin, user.as_deref(), &settings.clients);
     let policy = policy(&settings.listener, &client, origin);
     let peer = Peer { client, origin };
+    // Who was taken before the stop and can be let in is not turned away for it.
     let admitted = tokio::select! {
+        biased;
         admitted = shared.admission.admit(origin, &settings.listener) => admitted,
         _ = shutdown.requested() => Err(Rejection::Loud(session::shutting_down(&settings.listener.hostname))),
     };
@@ -165,6 +171,7 @@ async fn serve(socket: Socket, origin: Origin, seat: Seat, shared: Arc<Shared>, 
         }
     };
     let opened = tokio::select! {
+        biased;
         opened = open(socket, &settings, policy.timeout) => opened,
         _ = shutdown.requested() => return,
     };
@@ -207,7 +214,7 @@ async fn open(socket: Socket, settings: &Settings, step: Duration) -> Result<Opt
 fn policy(listener: &ListenerConfig, client: &Client, origin: Origin) -> Policy {
     Policy {
         hostname: listener.hostname.clone(),
-        default_domain: listener.default_domain.clone(),
+        default_domain: listener.default_domain.as_ref().unwrap_or(&listener.hostname).clone(),
         manners: listener.manners,
         max_message_size: client.max_message_size.unwrap_or(u64::MAX).min(listener.max_message_size),
         max_recipients: listener.max_recipients,
@@ -215,11 +222,13 @@ fn policy(listener: &ListenerConfig, client: &Client, origin: Origin) -> Policy 
         transaction_timeout: client.transaction_timeout.unwrap_or(listener.transaction_timeout),
         senders: client.senders.clone(),
         recipients: client.recipients.clone(),
+        local: Arc::clone(&listener.local),
         hidden: client.hidden.clone(),
-        tls: match listener.tls.as_ref().map(|tls| tls.mode) {
-            None => Tls::Absent,
-            Some(ServerTlsMode::StartTls) => Tls::Offered,
-            Some(ServerTlsMode::Implicit) => Tls::Active,
+        tls: match (listener.tls.as_ref().map(|tls| tls.mode), origin) {
+            // What does not leave the machine needs no TLS.
+            (None, _) | (Some(ServerTlsMode::StartTls), Origin::Local(_)) => Tls::Absent,
+            (Some(ServerTlsMode::StartTls), Origin::Ip(_)) => Tls::Offered,
+            (Some(ServerTlsMode::Implicit), _) => Tls::Active,
         },
         auth: passwords::rule(&listener.auth, origin),
         lf_end: client.lf_end,

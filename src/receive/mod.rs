@@ -10,6 +10,7 @@ mod connection;
 mod inherited;
 mod input;
 mod listener;
+mod names;
 mod passwords;
 pub mod ports;
 mod rates;
@@ -20,7 +21,7 @@ pub mod unix;
 
 pub use bind::BindError;
 pub use commons::Commons;
-pub use inherited::Inherited;
+pub use inherited::{Inherited, Unserved};
 pub use listener::{Listener, Settings};
 pub use shutdown::{Shutdown, Stopper};
 pub use tls::CertificateError;

@@ -201,15 +201,15 @@ mod tests {
     fn passwords_are_heard_in_plain_text_where_nobody_listens_or_it_was_said() {
         let auth = Auth::Required { users: Arc::default(), plain_text: vec!["10.0.0.0/8".parse().unwrap()] };
         for (origin, in_plain_text) in [
-            (Origin::Local, true),
+            (Origin::Local(33), true),
             (Origin::of("10.0.0.5".parse().unwrap()), true),
             (Origin::of("::ffff:10.0.0.5".parse().unwrap()), true),
             (Origin::of("192.0.2.1".parse().unwrap()), false),
         ] {
             assert_eq!(rule(&auth, origin), AuthRule::Required { in_plain_text }, "{origin}");
         }
-        assert_eq!(rule(&Auth::AcceptAny, Origin::Local), AuthRule::AcceptAny);
-        assert_eq!((rule(&Auth::None, Origin::Local), users(&Auth::None)), (AuthRule::None, None));
+        assert_eq!(rule(&Auth::AcceptAny, Origin::Local(33)), AuthRule::AcceptAny);
+        assert_eq!((rule(&Auth::None, Origin::Local(33)), users(&Auth::None)), (AuthRule::None, None));
     }
 
     #[test]

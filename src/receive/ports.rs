@@ -57,7 +57,10 @@ impl Holder {
         let service = SERVICES.iter().find(|(program, _)| program == name).map(|(_, service)| service);
         match (name.as_str(), service) {
             ("systemd", _) => {
-                "`systemctl list-sockets` shows for which service; disable that, or choose another port".into()
+                "`systemctl list-sockets` shows by which unit. Of mailsluice.socket: if the service does not listen yet, \
+                 `systemctl restart mailsluice` hands it over; for other addresses, `systemctl edit mailsluice.socket`, or \
+                 `systemctl disable --now mailsluice.socket`. Of another: disable that, or choose another port"
+                    .into()
             }
             (_, Some(service)) => {
                 format!("stop it, e.g. `systemctl disable --now {service}`, or choose another port")
@@ -114,13 +117,23 @@ fn socket_address(text: &str) -> Option<SocketAddr> {
 /// The socket that keeps others from this address. Of IPv6, the one that listens on all addresses may have taken those of
 /// IPv4 too; it comes last, since it need not.
 fn in_the_way(listening: &[Listening], wanted: SocketAddr) -> Option<&Listening> {
-    let same_port = || listening.iter().filter(|socket| socket.address.port() == wanted.port());
-    let overlaps = |socket: &&Listening| {
-        let (taken, wanted) = (socket.address.ip(), wanted.ip());
-        taken.is_ipv4() == wanted.is_ipv4() && (taken == wanted || taken.is_unspecified() || wanted.is_unspecified())
-    };
-    let of_both = |socket: &&Listening| wanted.is_ipv4() && socket.address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-    same_port().find(overlaps).or_else(|| same_port().find(of_both))
+    let overlaps = |socket: &&Listening| overlap(socket.address, wanted);
+    let of_both = |socket: &&Listening| takes_both(socket.address, wanted);
+    listening.iter().find(overlaps).or_else(|| listening.iter().find(of_both))
+}
+
+/// Whether who listens on the one may keep others from the other.
+pub(super) fn collide(taken: SocketAddr, wanted: SocketAddr) -> bool {
+    overlap(taken, wanted) || takes_both(taken, wanted)
+}
+
+fn overlap(taken: SocketAddr, wanted: SocketAddr) -> bool {
+    let any = || taken.ip() == wanted.ip() || taken.ip().is_unspecified() || wanted.ip().is_unspecified();
+    taken.port() == wanted.port() && taken.is_ipv4() == wanted.is_ipv4() && any()
+}
+
+fn takes_both(taken: SocketAddr, wanted: SocketAddr) -> bool {
+    taken.port() == wanted.port() && wanted.is_ipv4() && taken.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
 }
 
 /// The program that has this socket open, where this user may see it.

@@ -39,8 +39,8 @@ impl Priority {
 pub enum Origin {
     /// From this address; an IPv4 address is written as one, not mapped into IPv6.
     Ip(IpAddr),
-    /// From this machine, over a Unix socket.
-    Local,
+    /// From this machine, over a Unix socket: the user with this id.
+    Local(u32),
 }
 
 impl Origin {
@@ -53,7 +53,7 @@ impl Origin {
     pub fn ip(self) -> Option<IpAddr> {
         match self {
             Self::Ip(address) => Some(address),
-            Self::Local => None,
+            Self::Local(_) => None,
         }
     }
 }
@@ -62,7 +62,25 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ip(address) => address.fmt(f),
-            Self::Local => f.write_str(LOCAL),
+            Self::Local(user) => write!(f, "uid {user}"),
+        }
+    }
+}
+
+/// A user of this machine, as the configuration names it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum LocalUser {
+    /// Whoever has this name when it connects.
+    Name(String),
+    /// Whoever has this id.
+    Id(u32),
+}
+
+impl fmt::Display for LocalUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Id(id) => id.fmt(f),
         }
     }
 }
@@ -89,13 +107,15 @@ impl Hidden {
     }
 }
 
-/// A named sender: mail that comes from `networks` is its mail.
+/// A named sender: mail that comes from `networks`, or from `users` of this machine, is its mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
     /// Its name in logs and lists.
     pub name: ClientName,
-    /// Where it connects from.
+    /// Where it connects from by TCP.
     pub networks: Vec<IpNet>,
+    /// As whom it connects by a Unix socket.
+    pub users: Vec<LocalUser>,
     /// How its mail stands against that of others.
     pub priority: Priority,
     /// Which reverse paths it may use; none listed: all.
@@ -125,6 +145,7 @@ impl Client {
         Self {
             name,
             networks: Vec::new(),
+            users: Vec::new(),
             priority: Priority::Normal,
             senders: Vec::new(),
             recipients: Vec::new(),
@@ -137,28 +158,45 @@ impl Client {
             lf_end: false,
         }
     }
-}
 
-/// Who a connection from `origin` is: of the clients whose networks hold its address the one with the narrowest network,
-/// the first in the file where two are equal; else a client of its own, named by the address, or `local`.
-pub fn identify(origin: Origin, clients: &[Client]) -> Client {
-    let Some(address) = origin.ip() else { return Client::named(LOCAL.into()) };
-    let named = clients
-        .iter()
-        .filter_map(|client| {
-            let narrowest = client.networks.iter().filter(|net| net.contains(&address)).map(IpNet::prefix_len).max()?;
-            Some((narrowest, client))
-        })
-        .rev()
-        .max_by_key(|(narrowest, _)| *narrowest);
-    match named {
-        Some((_, client)) => client.clone(),
-        None => Client::named(unnamed(address)),
+    /// Whether the configuration names it, so that there are few of its kind.
+    pub fn is_configured(&self) -> bool {
+        !self.networks.is_empty() || !self.users.is_empty()
     }
 }
 
-/// Who sends over a Unix socket.
+/// Who a connection from `origin` is: of the clients whose networks hold its address the one with the narrowest network,
+/// the first in the file where two are equal; of a local user, called `user` where it has a name, the client that has its id,
+/// else the one that has its name. Whom no client has is one of its own, named by the address, or as `local:www-data`.
+pub fn identify(origin: Origin, user: Option<&str>, clients: &[Client]) -> Client {
+    let (named, own) = match origin {
+        Origin::Ip(address) => (by_address(address, clients), unnamed(address)),
+        Origin::Local(id) => (by_user(id, user, clients), unnamed_user(id, user)),
+    };
+    named.cloned().unwrap_or_else(|| Client::named(own))
+}
+
+fn by_address(address: IpAddr, clients: &[Client]) -> Option<&Client> {
+    let holding = clients.iter().filter_map(|client| {
+        let narrowest = client.networks.iter().filter(|net| net.contains(&address)).map(IpNet::prefix_len).max()?;
+        Some((narrowest, client))
+    });
+    holding.rev().max_by_key(|(narrowest, _)| *narrowest).map(|(_, client)| client)
+}
+
+fn by_user<'a>(id: u32, name: Option<&str>, clients: &'a [Client]) -> Option<&'a Client> {
+    let has = |wanted: LocalUser| clients.iter().find(|client| client.users.contains(&wanted));
+    has(LocalUser::Id(id)).or_else(|| has(LocalUser::Name(name?.to_owned())))
+}
+
+/// What names of local users without a `[[client]]` begin with.
 pub const LOCAL: &str = "local";
+
+/// A colon is in no name that the configuration gives.
+fn unnamed_user(id: u32, name: Option<&str>) -> ClientName {
+    let name = name.map(|name| name.replace(char::is_control, "?"));
+    format!("{LOCAL}:{}", name.unwrap_or_else(|| id.to_string())).into()
+}
 
 /// One device is one IPv4 address, or one /64 network of IPv6, in which it may change addresses at will (RFC 8981).
 fn unnamed(address: IpAddr) -> ClientName {
@@ -189,7 +227,7 @@ mod tests {
             client("twin", &["10.0.0.5/32"], Priority::Low),
         ];
         let who = |address: &str| {
-            let client = identify(Origin::of(address.parse().unwrap()), &clients);
+            let client = identify(Origin::of(address.parse().unwrap()), None, &clients);
             format!("{} {}", client.name, client.priority.as_str())
         };
         assert_eq!(who("10.0.0.5"), "shop high");
@@ -198,6 +236,23 @@ mod tests {
         assert_eq!(who("172.16.0.1"), "172.16.0.1 normal");
         assert_eq!(who("2001:db8::1:2:3:4"), "2001:db8::/64 normal");
         assert_eq!(who("::1"), "::1 normal");
-        assert_eq!(identify(Origin::Local, &clients).name.as_str(), "local");
+    }
+
+    #[test]
+    fn a_local_user_is_known_by_its_id_then_by_its_name_and_else_is_itself() {
+        let of = |name: &str, users: Vec<LocalUser>| Client { users, ..Client::named(name.into()) };
+        let www = || LocalUser::Name("www-data".into());
+        let clients = [
+            client("lan", &["0.0.0.0/0"], Priority::Low),
+            of("web", vec![LocalUser::Name("nginx".into()), www()]),
+            of("root", vec![LocalUser::Id(0)]),
+        ];
+        let who = |id, name| identify(Origin::Local(id), name, &clients).name.to_string();
+        assert_eq!(who(33, Some("www-data")), "web");
+        assert_eq!(who(33, None), "local:33", "without its name it is not known, and its mail is taken");
+        assert_eq!(who(0, Some("www-data")), "root");
+        assert_eq!(who(1000, Some("jane")), "local:jane");
+        assert_eq!(who(1000, Some("EXAMPLE\\jane\n")), "local:EXAMPLE\\jane?");
+        assert_eq!(Origin::Local(33).to_string(), "uid 33");
     }
 }

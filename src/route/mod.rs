@@ -1,8 +1,11 @@
-//! Which client this is, and which accounts may carry its mail. Decides by value; knows no socket and no store.
+//! Which client this is, whom mail for this machine's users goes to, and which accounts may carry it. Decides by value; knows no socket and no store.
 
+pub mod aliases;
 pub mod client;
+pub mod local;
 
-pub use client::{Client, Hidden, Origin, Priority};
+pub use client::{Client, Hidden, LocalUser, Origin, Priority};
+pub use local::LocalMail;
 
 use crate::ids::{AccountName, RouteName};
 

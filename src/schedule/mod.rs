@@ -8,4 +8,5 @@ pub mod pace;
 pub mod plan;
 pub mod retry;
 pub mod trial;
+pub mod turn;
 pub mod verdict;

@@ -1,5 +1,6 @@
 //! What a session and its driver say to each other.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -7,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::quirk::Quirk;
 use crate::ids::MessageId;
 use crate::message::sender::SenderRefused;
-use crate::route::Hidden;
+use crate::route::{Hidden, LocalMail};
 use crate::smtp::{Address, AddressPattern, Envelope, Reply, ReversePath};
 
 /// What the session has to know of the listener and the client. It holds for the whole session.
@@ -31,6 +32,8 @@ pub struct Policy {
     pub senders: Vec<AddressPattern>,
     /// To whom it may send; none listed: to all.
     pub recipients: Vec<AddressPattern>,
+    /// Whom mail for users of this machine goes to.
+    pub local: Arc<LocalMail>,
     /// What EHLO does not show it.
     pub hidden: Vec<Hidden>,
     /// Whether there is TLS.
@@ -88,6 +91,7 @@ impl Policy {
             transaction_timeout: TRANSACTION_LIMIT,
             senders: Vec::new(),
             recipients: Vec::new(),
+            local: Arc::default(),
             hidden: Vec::new(),
             tls: Tls::Absent,
             auth: AuthRule::None,
@@ -180,8 +184,10 @@ pub struct Handover {
     pub protocol: &'static str,
     /// Who has logged in, where a login is required.
     pub user: Option<String>,
-    /// From MAIL and RCPT.
+    /// From MAIL and RCPT; of a recipient that has an alias, the addresses that it stands for.
     pub envelope: Envelope,
+    /// The recipients that have one, as the client wrote them.
+    pub aliased: Vec<String>,
     /// The whole content up to 256 KiB; of a longer one the header block with the empty line behind it, if it has
     /// them. Unstuffed, line ends CRLF, no bare CR or LF.
     pub head: Vec<u8>,
@@ -295,8 +301,11 @@ impl Step {
 /// How soon a session has to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// When the content that is arriving has arrived; without such content at once.
-    AfterContent,
+    /// When its message has been answered. It may still begin one where it has handed in none: it came for that, and hears 421
+    /// as a refusal.
+    AfterMessage,
+    /// When the message that it has begun has been answered; without one at once.
+    AfterTransaction,
     /// At once.
     Now,
 }

@@ -16,7 +16,8 @@ pub(super) use manners::{bare_lf, content_after_refusal, early, is_http, is_tls,
 use super::contract::Refusal;
 use crate::ids::MessageId;
 use crate::message::sender::SenderRefused;
-use crate::route::Origin;
+use crate::route::local::Form;
+use crate::route::{Origin, aliases};
 use crate::smtp::address::AddressError;
 use crate::smtp::command::{CommandError, Parameter, PathError};
 use crate::smtp::{Address, AddressPattern, EnhancedStatus, Reply};
@@ -317,6 +318,41 @@ pub(super) fn recipient_not_listed(address: &Address, allowed: &[AddressPattern]
     )
 }
 
+/// Not all that the recipient's alias stands for is among those that this client may send to.
+pub(super) fn alias_not_listed(address: &Address, allowed: &[AddressPattern]) -> Reply {
+    status(
+        550,
+        (5, 7, 1),
+        format_args!(
+            "<{}> is an alias for what gets no mail from here: send to {}, or add what it stands for to `recipients` of this [[client]]",
+            shortened(address),
+            shown(allowed)
+        ),
+    )
+}
+
+/// The recipient is a user of this machine, and nothing says who reads its mail (RFC 3463 §3.2, X.1.1).
+pub(super) fn nobodys(recipient: &Address, form: Form) -> Reply {
+    let name: String = aliases::key(recipient.local_part()).chars().take(NAME_SHOWN).collect();
+    let is_bare = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let toml = if is_bare { name.clone() } else { format!("{name:?}") };
+    let domain = recipient.domain();
+    let elsewhere = match form {
+        Form::Whole if domain.contains('.') && domain.len() <= DOMAIN_SHOWN => {
+            format!("; or, if {domain} has its mailboxes elsewhere, leave it out of `domains` under [local]")
+        }
+        Form::Whole | Form::Bare => String::new(),
+    };
+    status(
+        550,
+        (5, 1, 1),
+        format_args!(
+            "{name} has no address here: set {toml} = \"you@example.com\" (or \"*\") under [aliases] in the relay's \
+             configuration{elsewhere}"
+        ),
+    )
+}
+
 /// Why one of several recipients of one command was refused, and so all of them.
 pub(super) fn none_of_several(mut reply: Reply) -> Reply {
     if let Some(line) = reply.lines.last_mut() {
@@ -364,6 +400,8 @@ fn shortened(address: &Address) -> String {
 /// A reply has 512 octets, and a reader less patience.
 const ALLOWED_SHOWN: usize = 4;
 const SENDER_SHOWN: usize = 100;
+const NAME_SHOWN: usize = 48;
+const DOMAIN_SHOWN: usize = 100;
 
 fn status(code: u16, (class, subject, detail): (u8, u16, u16), text: impl std::fmt::Display) -> Reply {
     Reply::with_status(code, EnhancedStatus::new(class, subject, detail), text)

@@ -188,12 +188,13 @@ impl Session {
     pub fn stop(&mut self, stop: Stop) -> Vec<Action> {
         match (&self.state, stop) {
             (State::Closed, _) => {}
-            (State::Content(..), Stop::AfterContent)
+            (State::Content(..) | State::Mail(_), Stop::AfterMessage | Stop::AfterTransaction)
             | (State::Storing(..) | State::Enqueuing { .. } | State::Verifying { .. }, _) => {
                 self.term = Term::ThisAnswer;
             }
-            (State::Content(..), Stop::Now)
-            | (State::Idle | State::Mail(_) | State::LoggingIn(_) | State::Securing, _) => {
+            (State::Idle, Stop::AfterMessage) if self.purpose != Purpose::Fulfilled => self.term = Term::ThisAnswer,
+            (State::Content(..) | State::Mail(_), Stop::Now)
+            | (State::Idle | State::LoggingIn(_) | State::Securing, _) => {
                 self.end(replies::shutting_down(&self.policy.hostname));
             }
         }

@@ -4,6 +4,7 @@ use super::contract::Policy;
 use super::extensions::{Announced, Repertoire, forgive, mail_parameters};
 use super::quirk::Quirk;
 use super::replies;
+use crate::route::local::{Form, Resolved};
 use crate::smtp::command::{ForwardPath, Parameter};
 use crate::smtp::{Address, AddressPattern, Envelope, Reply, ReversePath};
 use crate::time::Timestamp;
@@ -12,6 +13,8 @@ use crate::time::Timestamp;
 #[derive(Debug)]
 pub(super) struct Transaction {
     pub(super) envelope: Envelope,
+    /// The recipients that have an alias, as they were written.
+    pub(super) aliased: Vec<String>,
     announced: Announced,
     /// When it has to be at its end.
     pub(super) until: Timestamp,
@@ -31,7 +34,8 @@ impl Transaction {
     ) -> Result<Self, Reply> {
         let announced = mail_parameters(parameters, policy, quirks)?;
         let envelope = Envelope { reverse_path: from.clone(), recipients: Vec::new() };
-        let mut transaction = Self { envelope, announced, until: now.after(policy.transaction_timeout) };
+        let aliased = Vec::new();
+        let mut transaction = Self { envelope, aliased, announced, until: now.after(policy.transaction_timeout) };
         if let Some(address) = from.address() {
             transaction.admit(address, policy, quirks)?;
             if !is_listed(address, &policy.senders) {
@@ -41,7 +45,8 @@ impl Transaction {
         Ok(transaction)
     }
 
-    /// Adds the recipients of one RCPT, all or none. One that is there already is accepted and gets the message once.
+    /// Adds the recipients of one RCPT, all or none. One that is there already is accepted and gets the message once; what has
+    /// an alias stands for all addresses of that.
     ///
     /// # Errors
     /// The reply that refuses them, and the address that is to blame; those accepted before stay.
@@ -52,10 +57,11 @@ impl Transaction {
         policy: &Policy,
         quirks: &mut Vec<Quirk>,
     ) -> Result<(), (Reply, Option<Address>)> {
-        let before = self.envelope.recipients.len();
+        let before = (self.envelope.recipients.len(), self.aliased.len());
         let added = to.into_iter().try_for_each(|path| self.add_one(path, parameters, policy, quirks));
         if added.is_err() {
-            self.envelope.recipients.truncate(before);
+            self.envelope.recipients.truncate(before.0);
+            self.aliased.truncate(before.1);
         }
         added
     }
@@ -67,28 +73,21 @@ impl Transaction {
         policy: &Policy,
         quirks: &mut Vec<Quirk>,
     ) -> Result<(), (Reply, Option<Address>)> {
-        let recipient = match to {
-            ForwardPath::Mailbox(address) => address,
-            ForwardPath::Postmaster => format!("postmaster@{}", policy.hostname)
-                .parse()
-                .map_err(|error| (replies::bad_recipient("postmaster", error), None))?,
+        let (recipient, form) = match to {
+            ForwardPath::Mailbox(address) => (address, Form::Whole),
+            ForwardPath::Bare(address) => (address, Form::Bare),
+            ForwardPath::Postmaster => match format!("postmaster@{}", policy.hostname).parse() {
+                Ok(address) => (address, Form::Bare),
+                Err(error) => return Err((replies::bad_recipient("postmaster", error), None)),
+            },
         };
-        match self.accept(&recipient, parameters, policy, quirks) {
-            Ok(()) if self.envelope.recipients.contains(&recipient) => Ok(()),
-            Ok(()) if self.envelope.recipients.len() >= policy.max_recipients => {
-                Err((replies::too_many_recipients(policy.max_recipients), Some(recipient)))
-            }
-            Ok(()) => {
-                self.envelope.recipients.push(recipient);
-                Ok(())
-            }
-            Err(reply) => Err((reply, Some(recipient))),
-        }
+        self.accept(&recipient, form, parameters, policy, quirks).map_err(|reply| (reply, Some(recipient)))
     }
 
     fn accept(
         &mut self,
         recipient: &Address,
+        form: Form,
         parameters: &[Parameter],
         policy: &Policy,
         quirks: &mut Vec<Quirk>,
@@ -97,9 +96,33 @@ impl Transaction {
             forgive(Quirk::UnknownParameter, policy, quirks, || replies::unknown_parameter("RCPT", parameter))?;
         }
         self.admit(recipient, policy, quirks)?;
-        if !is_listed(recipient, &policy.recipients) {
-            return Err(replies::recipient_not_listed(recipient, &policy.recipients));
+        let addresses = match policy.local.resolve(recipient, form) {
+            Resolved::Itself => std::slice::from_ref(recipient),
+            Resolved::Aliased(addresses) => addresses,
+            Resolved::Nobodys => return Err(replies::nobodys(recipient, form)),
+        };
+        // By what it comes to: no alias leads around a list.
+        if !addresses.iter().all(|address| is_listed(address, &policy.recipients)) {
+            let refused = match addresses {
+                [address] if address == recipient => replies::recipient_not_listed,
+                _ => replies::alias_not_listed,
+            };
+            return Err(refused(recipient, &policy.recipients));
         }
+        let written = if form == Form::Bare { recipient.local_part() } else { recipient.as_str() };
+        if self.aliased.iter().any(|before| before == written) {
+            return Ok(());
+        }
+        let there = &self.envelope.recipients;
+        let new: Vec<Address> = addresses.iter().filter(|address| !there.contains(address)).cloned().collect();
+        // The first is taken whole, however many addresses its alias has: sent again it would have as many.
+        if !there.is_empty() && there.len() + new.len() > policy.max_recipients && !new.is_empty() {
+            return Err(replies::too_many_recipients(policy.max_recipients));
+        }
+        if addresses != std::slice::from_ref(recipient) {
+            self.aliased.push(written.to_owned());
+        }
+        self.envelope.recipients.extend(new);
         Ok(())
     }
 

@@ -343,7 +343,7 @@ impl Simulation {
         self.steps += 1;
         assert!(self.steps < STEPS, "it turns on the spot at {}", self.truth);
         let (config, fairness) = (self.config.clone(), self.fairness.clone());
-        let Round { claims, plan } = self.write(|store, now| round(store, &config, &fairness, now));
+        let Round { claims, plan, .. } = self.write(|store, now| round(store, &config, &fairness, now));
         self.fairness = plan.fairness;
         let missed = claims.len() < plan.claims.len();
         for claim in claims {

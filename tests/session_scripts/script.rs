@@ -13,7 +13,7 @@
 //! | `S: line` | the server's next line is this; `*` stands for any text |
 //! | `A: good`, `full`, `hops`, `sender`, `unavailable`, `yes`, `no` | the answer to the next question that no `A:` before it answers; good, which is no to credentials, unless it is said |
 //! | `G: user password` | these credentials were asked about |
-//! | `M: from to,to protocol helo` | this message was handed over; ` as user` follows where somebody has logged in |
+//! | `M: from to,to protocol helo` | this message was handed over; ` as user` follows where somebody has logged in, ` aliased name, name` where recipients had aliases |
 //! | `\| line` | … and this is the next line of its content, with escapes; left out where only size counts |
 //! | `L: step from recipient reply` | this refusal was reported; `-` where something is not known; `*` as above |
 //! | `Q: name` | this quirk was reported |
@@ -32,11 +32,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mailsluice::message::repair::SenderField;
 use mailsluice::message::sender::SenderRefused;
-use mailsluice::route::Hidden;
+use mailsluice::route::aliases::Expanded;
+use mailsluice::route::{Hidden, LocalMail};
 use mailsluice::session::{Answer, AuthRule, Handover, Manners, Policy, Refusal, Refused, Tls};
 use mailsluice::smtp::ReversePath;
 
@@ -159,6 +161,10 @@ fn set(policy: &mut Policy, text: &str, place: &str) {
     let number = || value.parse::<u64>().unwrap_or_else(|_| panic!("{place}: not a number: {value}"));
     let patterns = || value.split(' ').map(|pattern| pattern.parse().unwrap()).collect();
     match key {
+        "local" => {
+            let (aliases, domains) = value.split_once(" at ").unwrap_or_else(|| panic!("{place}: aliases at domains"));
+            policy.local = Arc::new(LocalMail::new(expanded(aliases), domains.split(' ').map(str::to_owned)));
+        }
         "max_message_size" => policy.max_message_size = number(),
         "max_recipients" => policy.max_recipients = usize::try_from(number()).unwrap(),
         "default_domain" => policy.default_domain = value.to_owned(),
@@ -185,6 +191,15 @@ fn set(policy: &mut Policy, text: &str, place: &str) {
         "lf_end" => policy.lf_end = one_of(value, place, &[("true", true), ("false", false)]),
         other => panic!("{place}: no such key: {other}"),
     }
+}
+
+/// `root:a@b,c@d jane:e@f`
+fn expanded(text: &str) -> Expanded {
+    let one = |text: &str| {
+        let (name, addresses) = text.split_once(':').unwrap();
+        (name.to_owned(), addresses.split(',').map(|address| address.parse().unwrap()).collect())
+    };
+    text.split(' ').filter(|text| !text.is_empty()).map(one).collect()
 }
 
 fn one_of<T: Copy>(word: &str, place: &str, known: &[(&str, T)]) -> T {
@@ -216,9 +231,10 @@ fn answer(name: &str, place: &str) -> Option<Answer> {
 /// A message as `M:` names it.
 pub(crate) fn summary(handover: &Handover) -> String {
     let recipients: Vec<_> = handover.envelope.recipients.iter().map(ToString::to_string).collect();
-    let Handover { helo, protocol, envelope, user, .. } = handover;
+    let Handover { helo, protocol, envelope, user, aliased, .. } = handover;
     let user = user.as_ref().map_or(String::new(), |user| format!(" as {user}"));
-    format!("{} {} {protocol} {helo}{user}", envelope.reverse_path, recipients.join(","))
+    let aliased = if aliased.is_empty() { String::new() } else { format!(" aliased {}", aliased.join(", ")) };
+    format!("{} {} {protocol} {helo}{user}{aliased}", envelope.reverse_path, recipients.join(","))
 }
 
 /// A refusal as `L:` names it.

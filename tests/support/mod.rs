@@ -4,9 +4,11 @@ pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod eio;
 pub(crate) mod hook;
+pub(crate) mod mounts;
 pub(crate) mod notifier;
 pub(crate) mod relay;
 pub(crate) mod scene;
+pub(crate) mod service_manager;
 pub(crate) mod tls;
 
 use std::sync::Arc;

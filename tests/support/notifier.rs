@@ -79,6 +79,7 @@ impl Desk {
                 reverse_path: "shop@example.org".parse().map(ReversePath::Address).unwrap(),
                 recipients: vec!["jane@example.org".parse().unwrap()],
             },
+            aliased: vec![],
             size: head.len() as u64,
             head,
             chunks: 0,

@@ -1,6 +1,6 @@
 //! What setup asks, in which order, and what counts as an answer.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -8,6 +8,7 @@ use secrecy::SecretString;
 
 use super::super::Failure;
 use super::ask::{Asker, Question};
+use super::base::Base;
 use super::compose::{Answers, LoginWay, Registration, tls_word};
 use crate::provider::Provider;
 use crate::provider::presets::TlsMode;
@@ -70,7 +71,8 @@ pub(super) struct Flags {
     /// Networks that may hand in mail besides this machine, such as 192.168.1.0/24
     #[arg(long, value_delimiter = ',')]
     networks: Option<Vec<String>>,
-    /// Where to listen [default: 127.0.0.1:25, with --networks 0.0.0.0:25]
+    /// Where to listen [default: 127.0.0.1:25, with --networks 0.0.0.0:25; with the package what
+    /// its configuration has, with --networks also this machine's address there]
     #[arg(long, value_name = "ADDRESSES", value_delimiter = ',')]
     listen: Option<Vec<String>>,
     /// Where the queue lies [default: /var/lib/mailsluice/queue.db]
@@ -83,7 +85,8 @@ pub(super) struct Flags {
 
 impl Flags {
     /// Asks for everything but the secret. Nothing where an answer is missing, which the asker keeps.
-    pub(super) fn answers(&self, asker: &mut Asker) -> Result<Option<Answers>, Failure> {
+    pub(super) fn answers(&self, asker: &mut Asker, base: &Base) -> Result<Option<Answers>, Failure> {
+        self.refuse_twice(base)?;
         let question = Question { text: "Who takes the mail", flag: "--provider", default: None };
         let provider = asker.choose(&question, self.provider.as_deref(), &PROVIDERS)?;
         let Some(provider) = provider else { return Ok(None) };
@@ -101,7 +104,7 @@ impl Flags {
         let from = self.from(asker, provider, username.as_deref())?;
         let quota = self.quota(asker, provider)?;
         let networks = self.networks(asker)?;
-        let listen = self.listen(asker, &networks)?;
+        let listen = self.listen(asker, base, &networks)?;
         let Some(way) = way else { return Ok(None) };
         Ok(Some(Answers {
             provider,
@@ -245,15 +248,41 @@ impl Flags {
         Ok(asker.ask(&question, given.as_deref(), |answer| list(answer, network))?.unwrap_or_default())
     }
 
-    fn listen(&self, asker: &mut Asker, networks: &[IpNet]) -> Result<Vec<SocketAddr>, Failure> {
-        let default = if networks.is_empty() { "127.0.0.1:25" } else { "0.0.0.0:25" };
-        let question = Question { text: "Where to listen", flag: "--listen", default: Some(default.into()) };
+    /// Where to listen: for all clients where nothing is there yet, else for those of further networks alone.
+    fn listen(&self, asker: &mut Asker, base: &Base, networks: &[IpNet]) -> Result<Vec<SocketAddr>, Failure> {
+        let default = match (base.has("listener"), networks.first()) {
+            (true, None) if self.listen.is_none() => return Ok(vec![]),
+            (true, Some(network)) => own_address_towards(network).map(|own| SocketAddr::new(own, 25).to_string()),
+            (_, None) => Some("127.0.0.1:25".into()),
+            (false, Some(_)) => Some("0.0.0.0:25".into()),
+        };
+        let text = if base.has("listener") { "Where to listen for them" } else { "Where to listen" };
+        let question = Question { text, flag: "--listen", default };
         let given = self.listen.as_ref().map(|addresses| addresses.join(" "));
         let parse = |word: &str| {
             word.parse::<SocketAddr>().map_err(|_| format!("{word:?} is no address and port such as 127.0.0.1:25"))
         };
         Ok(asker.ask(&question, given.as_deref(), |answer| list(answer, parse))?.unwrap_or_default())
     }
+
+    /// A table that is there is changed by hand, where its comments are.
+    fn refuse_twice(&self, base: &Base) -> Result<(), Failure> {
+        let flag = if self.queue.is_some() { "--queue" } else { "--ephemeral" };
+        if base.has("queue") && (self.queue.is_some() || self.ephemeral) {
+            return Err(Failure::Usage(format!("{flag}: the configuration has a [queue] already: change it there")));
+        }
+        Ok(())
+    }
+}
+
+/// The address of this machine from which it reaches the network, if it does. Nothing is sent.
+fn own_address_towards(network: &IpNet) -> Option<IpAddr> {
+    let any: IpAddr =
+        if network.addr().is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    let host = network.hosts().next()?;
+    socket.connect((host, 25)).ok()?;
+    socket.local_addr().ok().map(|own| own.ip())
 }
 
 /// An address, as an answer.

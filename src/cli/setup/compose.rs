@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 
+use super::base::Base;
 use crate::provider::Provider;
 use crate::provider::presets::TlsMode;
 
@@ -34,7 +35,7 @@ pub(super) struct Answers {
     pub(super) from: Option<String>,
     /// Recipients that the provider lets through, as rates.
     pub(super) quota: Vec<String>,
-    /// Where clients connect.
+    /// Where clients connect; nowhere beside what is there already.
     pub(super) listen: Vec<SocketAddr>,
     /// Who may, where that is not this machine alone.
     pub(super) networks: Vec<IpNet>,
@@ -97,23 +98,28 @@ impl Answers {
         Some(config.parent().unwrap_or(Path::new("/")).join(name))
     }
 
-    /// The text of the configuration at `config`.
-    pub(super) fn compose(&self, config: &Path) -> String {
-        let mut text = String::from(
-            "# Written by `mailsluice setup`. `mailsluice check` tells what is wrong with it; config/reference.toml in the\n\
-             # source has every key.\n\n",
-        );
+    /// The text of the configuration at `config`: what it starts from, and what these answers add.
+    pub(super) fn compose(&self, base: &Base, config: &Path) -> String {
+        let mut text = base.begun();
         self.queue(&mut text);
-        text.push_str("[[listener]]\n");
-        let addresses: Vec<String> = self.listen.iter().map(ToString::to_string).collect();
-        line(&mut text, "address", &one_or_list(&addresses));
-        if !self.networks.is_empty() {
-            let networks: Vec<String> = self.networks.iter().map(ToString::to_string).collect();
-            line(&mut text, "networks", &one_or_list(&networks));
-        }
-        text.push_str("\n[[account]]\n");
+        self.listener(&mut text);
+        text.push_str("[[account]]\n");
         self.account_keys(&mut text, config);
         text
+    }
+
+    fn listener(&self, text: &mut String) {
+        if self.listen.is_empty() {
+            return;
+        }
+        text.push_str("[[listener]]\n");
+        let addresses: Vec<String> = self.listen.iter().map(ToString::to_string).collect();
+        line(text, "address", &one_or_list(&addresses));
+        if !self.networks.is_empty() {
+            let networks: Vec<String> = self.networks.iter().map(ToString::to_string).collect();
+            line(text, "networks", &one_or_list(&networks));
+        }
+        text.push('\n');
     }
 
     fn queue(&self, text: &mut String) {
@@ -226,14 +232,14 @@ mod tests {
     fn parsed(answers: &Answers) -> Config {
         let config = Path::new("/etc/mailsluice/config.toml");
         let around = Surroundings { reads_secrets: false, ..Surroundings::of(config) };
-        let text = answers.compose(config);
+        let text = answers.compose(&Base::nothing(), config);
         Config::parse(&text, "config.toml", &around).unwrap_or_else(|errors| panic!("{errors}\n{text}"))
     }
 
     #[test]
     fn the_smallest_answers_make_the_smallest_configuration() {
-        let text =
-            answers(Provider::Microsoft365, LoginWay::Password).compose(Path::new("/etc/mailsluice/config.toml"));
+        let text = answers(Provider::Microsoft365, LoginWay::Password)
+            .compose(&Base::nothing(), Path::new("/etc/mailsluice/config.toml"));
         let wanted = include_str!("../../../config/minimal.toml");
         let keys = |text: &str| text.lines().filter(|line| line.contains(" = ")).map(str::to_owned).collect::<Vec<_>>();
         let ours: Vec<_> = keys(&text).into_iter().map(|line| line.replace("web@", "webmaster@")).collect();
@@ -284,7 +290,7 @@ mod tests {
     fn what_a_person_types_stays_inside_its_quotes() {
         let nasty = "a\"b\\c\n[[account]]";
         let text = Answers { username: Some(nasty.into()), ..answers(Provider::Smtp, LoginWay::Password) }
-            .compose(Path::new("/x/c.toml"));
+            .compose(&Base::nothing(), Path::new("/x/c.toml"));
         let read: toml::Table = text.parse().unwrap();
         assert_eq!(read["account"][0]["username"].as_str(), Some(nasty));
         assert_eq!(read["account"].as_array().unwrap().len(), 1);

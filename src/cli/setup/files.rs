@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 
 use crate::app::custody::DAEMON;
-use crate::doctor::users::{Identity, group_id};
+use crate::users::{Identity, group_id};
 
 /// Whose the files are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,9 +2,11 @@
 
 mod answers;
 pub(super) mod ask;
+mod base;
 mod compose;
 pub(super) mod files;
 mod mail;
+mod start;
 
 use std::path::Path;
 
@@ -12,19 +14,21 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use self::answers::Flags;
 use self::ask::Asker;
+use self::base::Base;
 use self::compose::{Answers, LoginWay};
 use self::files::{Custody, Existing, Written};
+use self::start::{Daemon, Start};
 use super::Failure;
 use super::output::say;
 use super::{doctor, trial};
 use crate::app::custody::DAEMON;
 use crate::config::secret::quoted;
-use crate::config::{Config, ListenAddress, Surroundings};
+use crate::config::{Config, ListenAddress, Surroundings, variables};
 use crate::control::client;
 use crate::control::request::{Answer, Request};
 use crate::control::socket_path;
-use crate::doctor::users::Identity;
 use crate::smtp::Address;
+use crate::users::Identity;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Setup {
@@ -36,9 +40,12 @@ pub(super) struct Setup {
     /// Write the files, and neither log in nor send
     #[arg(long)]
     no_test: bool,
-    /// Write over a configuration that is there; it stays as `….bak`
+    /// Write a new configuration over one that has an account; the old one stays as `….bak`
     #[arg(long)]
     force: bool,
+    /// Whether to start the relay, and with it each boot: yes or no, where systemd has its units [default: yes]
+    #[arg(long, value_name = "WHETHER")]
+    start: Option<String>,
     /// Ask nothing: take the defaults for what no flag says
     #[arg(long, visible_alias = "no-input")]
     yes: bool,
@@ -49,14 +56,15 @@ struct Told {
     answers: Answers,
     secret: Option<SecretString>,
     test_to: Option<Address>,
+    start: Start,
 }
 
 impl Setup {
     pub(super) fn run(self, config: &Path) -> Result<(), Failure> {
         let config = std::path::absolute(config).map_err(|error| cannot(config, &error))?;
-        self.refuse_early(&config)?;
-        let told = self.ask()?;
-        let text = told.answers.compose(&config);
+        let base = self.base(&config)?;
+        let told = self.ask(&base, &config)?;
+        let text = told.answers.compose(&base, &config);
         let around = Surroundings { reads_secrets: false, ..Surroundings::of(&config) };
         let settings = Config::parse(&text, &config.display().to_string(), &around)
             .map_err(|errors| Failure::Said(format!("these answers make no configuration:\n{errors}")))?;
@@ -79,16 +87,17 @@ impl Setup {
         next_steps(&config, &settings, &told)
     }
 
-    /// What can be known before anything is asked.
-    fn refuse_early(&self, config: &Path) -> Result<(), Failure> {
-        let shown = config.display();
-        if config.exists() && !self.force {
+    /// What there is to start from, and what can be known before anything is asked.
+    fn base(&self, config: &Path) -> Result<Base, Failure> {
+        let variables = variables();
+        if !variables.is_empty() {
             return Err(Failure::Said(format!(
-                "{shown} is there already: `mailsluice --config {0} doctor` looks at it; with --force a new one takes its \
-                 place, and it stays as {0}.bak",
-                quoted(config)
+                "{} in the environment would stand beside the file that this writes, and one of the two would be without \
+                 effect: set what is missing there, or unset them",
+                variables.join(", ")
             )));
         }
+        let base = Base::of(config, self.existing())?;
         let there = config.ancestors().skip(1).find(|folder| folder.exists()).unwrap_or(Path::new("/"));
         let writable = rustix::fs::access(there, rustix::fs::Access::WRITE_OK);
         writable.map_err(|error| {
@@ -96,21 +105,42 @@ impl Setup {
                 "{} cannot be written ({error}): run this as root (`sudo mailsluice setup`), or name another place by --config",
                 there.display()
             ))
-        })
+        })?;
+        Ok(base)
     }
 
-    fn ask(&self) -> Result<Told, Failure> {
+    /// What may be done to the files that are there.
+    fn existing(&self) -> Existing {
+        if self.force { Existing::Replace } else { Existing::Keep }
+    }
+
+    fn ask(&self, base: &Base, config: &Path) -> Result<Told, Failure> {
         let mut asker = Asker::new(self.yes);
         if asker.is_heard() {
             say!("Empty answers take what stands in [brackets]. Nothing is written before the last question.\n")?;
         }
-        let answers = self.flags.answers(&mut asker)?;
+        let answers = self.flags.answers(&mut asker, base)?;
         let secret = self.flags.secret(&mut asker, answers.as_ref())?;
         let test_to = self.test_address(&mut asker, answers.as_ref())?;
+        let start = self.start(&mut asker, config)?;
         asker.complete()?;
         // Where an answer is missing, this has been said.
         let answers = answers.ok_or_else(|| Failure::Said("an answer is missing".into()))?;
-        Ok(Told { answers, secret, test_to })
+        Ok(Told { answers, secret, test_to, start })
+    }
+
+    fn start(&self, asker: &mut Asker, config: &Path) -> Result<Start, Failure> {
+        if !start::is_possible(config) {
+            return Ok(Start::Later);
+        }
+        let text = "Start the relay, now and with the machine (yes, no)";
+        let question = ask::Question { text, flag: "--start", default: Some("yes".into()) };
+        let parse = |answer: &str| match answer {
+            "yes" | "y" => Ok(Start::Now),
+            "no" | "n" => Ok(Start::Later),
+            _ => Err(format!("{answer:?} is neither yes nor no")),
+        };
+        Ok(asker.ask(&question, self.start.as_deref(), parse)?.unwrap_or(Start::Later))
     }
 
     fn test_address(&self, asker: &mut Asker, answers: Option<&Answers>) -> Result<Option<Address>, Failure> {
@@ -125,13 +155,15 @@ impl Setup {
 
     fn write(&self, config: &Path, told: &Told, text: &str) -> Result<(), Failure> {
         let custody = Custody::here();
-        let existing = if self.force { Existing::Replace } else { Existing::Keep };
+        // One that is there has no account, or this is forced.
+        let existing = if config.exists() { Existing::Replace } else { Existing::Keep };
+        let secrets = self.existing();
         if let Some(folder) = config.parent() {
             custody.make_folder(folder).map_err(|error| cannot(folder, &error))?;
         }
         say!("")?;
         if let (Some(path), Some(secret)) = (told.answers.secret_file(config), &told.secret) {
-            let written = custody.write(&path, secret.expose_secret().as_bytes(), existing);
+            let written = custody.write(&path, secret.expose_secret().as_bytes(), secrets);
             tell(&path, "the secret", written, custody)?;
         }
         tell(config, "the configuration", custody.write(config, text.as_bytes(), existing), custody)
@@ -189,7 +221,6 @@ fn give_to_a_user(config: &Path, settings: &Config) -> Result<(), Failure> {
 
 /// How to go on.
 fn next_steps(config: &Path, settings: &Config, told: &Told) -> Result<(), Failure> {
-    let standard = config == Path::new("/etc/mailsluice/config.toml");
     let shown = quoted(config);
     say!("\nNext:")?;
     if Identity::own().is_root() && Identity::named(DAEMON).is_none() {
@@ -198,14 +229,20 @@ fn next_steps(config: &Path, settings: &Config, told: &Told) -> Result<(), Failu
     for finding in doctor::listeners_in_the_way(settings) {
         say!("  {}: {}", finding.seen, finding.advice.unwrap_or_default())?;
     }
-    let running =
-        matches!(client::ask(&socket_path(&settings.queue.path), &Request::Stats), Ok(Some(Answer::Stats { .. })));
-    match (running, standard) {
-        (true, _) => say!("  the daemon runs; `mailsluice --config {shown} queue list` shows what waits")?,
-        (false, true) => {
-            say!("  start the daemon: sudo systemctl enable --now mailsluice   (the unit is in systemd/)")?
+    let answered = client::ask(&socket_path(&settings.queue.path), &Request::Stats);
+    let daemon = match answered {
+        Ok(Some(Answer::Stats { .. })) => Daemon::Running,
+        _ => Daemon::Absent,
+    };
+    match (told.start, daemon) {
+        (Start::Now, _) => start::start(daemon)?,
+        (Start::Later, Daemon::Running) => {
+            say!("  the daemon runs; `mailsluice --config {shown} queue list` shows what waits")?
         }
-        (false, false) => say!("  start the daemon: mailsluice --config {shown} serve")?,
+        (Start::Later, Daemon::Absent) if start::are_units_for(config) => {
+            say!("  start the daemon: {}", start::advice())?
+        }
+        (Start::Later, Daemon::Absent) => say!("  start the daemon: mailsluice --config {shown} serve")?,
     }
     if told.answers.way == LoginWay::DeviceCode {
         let name = told.answers.account();

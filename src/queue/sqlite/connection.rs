@@ -26,6 +26,11 @@ pub(super) fn connect(path: &Path) -> Result<Connection, OpenError> {
         return Err(OpenError::Newer { path: path.to_owned(), found, known: schema::VERSION });
     }
     schema::migrate(&mut connection, found).map_err(|error| not_opened(path, &error))?;
+    if found < schema::VERSION {
+        // An older package must not be put over a newer queue, and reads the head of the file (deploy/debian/preinst).
+        checkpoint::restart(&connection)
+            .map_err(|error| OpenError::Database { path: path.to_owned(), detail: error.to_string() })?;
+    }
     Ok(connection)
 }
 

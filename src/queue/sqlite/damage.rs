@@ -11,7 +11,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::connection::open_to_read;
-use super::place::beside;
+use super::place::{self, beside};
 use super::salvage::{self, Files, Torn};
 use super::schema;
 use crate::queue::error::OpenError;
@@ -94,6 +94,42 @@ pub(super) fn is_marked(path: &Path) -> bool {
     beside(path, MARK).exists()
 }
 
+/// What is wrong with a queue, by its files alone, and without SQLite, which would make an index of the log beside them. Reads
+/// all of it. None where nothing is wrong, where there is no queue yet, and where this user may not read it.
+pub fn seen(path: &Path) -> Option<String> {
+    if place::is_held(path) {
+        // Whoever has it writes to it, and finds what there is to be found.
+        return None;
+    }
+    if beside(path, RECOVERING).exists() {
+        return Some("`queue recover` was interrupted".into());
+    }
+    if let Ok(noted) = std::fs::read_to_string(beside(path, MARK)) {
+        return Some(format!("this was met: {}", noted.trim()));
+    }
+    if !path.exists() {
+        let log = beside(path, "wal").metadata().map_or(0, |metadata| metadata.len());
+        return (log > 0).then(|| "the database is not there, but its log is".into());
+    }
+    let mut begin = [0; SIGNATURE.len()];
+    match std::fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut begin)) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return None,
+        Err(error) => return Some(error.to_string()),
+        Ok(()) if &begin != SIGNATURE => return Some("the file is not a database".into()),
+        Ok(()) => {}
+    }
+    let found = salvage::read(&Files::of(path), &mut |_| Ok(()));
+    // A daemon may have come meanwhile.
+    if place::is_held(path) {
+        return None;
+    }
+    match found {
+        Ok(damage) if damage.pages == 0 && damage.tables.is_empty() => None,
+        Ok(damage) => Some(format!("{} of its pages cannot be read, or not wholly", damage.pages.max(1))),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
 /// Checks everything; none where nothing is wrong.
 pub(super) fn what_is_wrong(path: &Path) -> Option<String> {
     match path.metadata() {
@@ -135,6 +171,8 @@ pub(super) fn check(connection: &Connection) -> rusqlite::Result<Option<String>>
     Ok((found != "ok").then(|| found.lines().take(2).collect::<Vec<_>>().join(": ")))
 }
 
+/// How a database begins (SQLite file format, section 1.3).
+const SIGNATURE: &[u8; 16] = b"SQLite format 3\0";
 /// The file beside the database that says that damage was met.
 pub(super) const MARK: &str = "damaged";
 /// The file beside the database that says that it is being replaced: by which stamp its damaged files are kept.

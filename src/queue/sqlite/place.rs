@@ -1,13 +1,14 @@
 //! Where the queue lies: its folder, lock, ballast and the room left on its file system.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statfs, statvfs};
 
+use super::container;
 use crate::queue::error::OpenError;
 use crate::time::since_boot;
 
@@ -38,15 +39,11 @@ pub(super) struct Place {
 impl Place {
     /// Makes the folder where it is missing (0700), refuses one that forgets, and locks it.
     pub(super) fn take(database: &Path, ephemeral: bool) -> Result<Self, OpenError> {
-        let io = |path: &Path, what| {
-            let path = path.to_owned();
-            move |source| OpenError::Io { path, what, source }
-        };
         let folder = folder_of(database);
         if !folder.exists() {
             std::os::unix::fs::DirBuilderExt::mode(std::fs::DirBuilder::new().recursive(true), 0o700)
                 .create(folder)
-                .map_err(io(folder, "cannot make the folder of the queue"))?;
+                .map_err(|error| unwritable(folder, folder, "cannot make the folder of the queue", error))?;
         }
         if let Ok(metadata) = database.metadata() {
             refuse_foreign(database, metadata.uid())?;
@@ -62,7 +59,7 @@ impl Place {
             .truncate(false)
             .mode(0o600)
             .open(&path)
-            .map_err(io(&path, "cannot open the lock of the queue"))?;
+            .map_err(|error| unwritable(folder, &path, "cannot open the lock of the queue", error))?;
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             let mut text = String::new();
             let _ = lock.read_to_string(&mut text);
@@ -141,12 +138,39 @@ impl Survey {
     }
 }
 
+/// Whether a process has the queue at this moment; not known to who may not read its lock.
+pub(super) fn is_held(database: &Path) -> bool {
+    let lock = File::open(beside(database, "lock"));
+    lock.is_ok_and(|lock| match flock(&lock, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => flock(&lock, FlockOperation::Unlock).is_err(),
+        Err(_) => true,
+    })
+}
+
 pub(super) fn folder_of(database: &Path) -> &Path {
     database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// What forgets there; none where nothing does.
 fn kind_of(folder: &Path) -> Option<&'static str> {
-    statfs(folder).ok().and_then(|fs| forgetful(fs.f_type as u64))
+    let kind = statfs(folder).ok().and_then(|fs| forgetful(fs.f_type as u64));
+    kind.or_else(|| container::is_own_layer(folder).then_some(LAYER))
+}
+
+/// What the system's refusal to write in the folder means; `path` and `what` tell of it where it means something else.
+fn unwritable(folder: &Path, path: &Path, what: &'static str, source: io::Error) -> OpenError {
+    // The folder that is to be made has no owner yet.
+    let there = folder.ancestors().find(|there| there.exists()).unwrap_or(folder);
+    match (source.kind(), there.metadata()) {
+        (io::ErrorKind::PermissionDenied, Ok(metadata)) => OpenError::Unwritable {
+            path: there.to_owned(),
+            user: rustix::process::geteuid().as_raw(),
+            owner: metadata.uid(),
+            mode: metadata.mode() & 0o7777,
+        },
+        (io::ErrorKind::ReadOnlyFilesystem, _) => OpenError::ReadOnly { path: folder.to_owned() },
+        _ => OpenError::Io { path: path.to_owned(), what, source },
+    }
 }
 
 fn free_in(folder: &Path) -> Option<u64> {
@@ -178,11 +202,13 @@ fn forgetful(magic: u64) -> Option<&'static str> {
         0x0102_1994 => Some("tmpfs (memory)"),
         0x8584_58f6 => Some("ramfs (memory)"),
         0x794c_7630 => Some("an overlay (a container's own layer)"),
+        0x6175_6673 => Some("aufs (a container's own layer)"),
         0x6969 | 0xff53_4d42 | 0xfe53_4d42 | 0x517b => Some("a network file system"),
         _ => None,
     }
 }
 
+const LAYER: &str = "the container's own layer";
 /// Enough for the claims and settlements of some thousand messages.
 const BALLAST: u64 = 4 << 20;
 

@@ -194,6 +194,21 @@ mod tests {
     }
 
     #[test]
+    fn an_older_package_reads_the_version_from_the_head_of_the_file_while_the_queue_is_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("queue.db");
+        of_the_first_version(&path);
+        let options = Options { path: path.clone(), max_bytes: u64::MAX, min_free: 0, ephemeral: true };
+        let store = SqliteStore::open(options).unwrap();
+        // The file format of SQLite, 1.3.
+        let head = std::fs::read(path).unwrap();
+        assert_eq!(i64::from(u32::from_be_bytes(head[60..64].try_into().unwrap())), VERSION);
+        drop(store);
+        let preinst = include_str!("../../../deploy/debian/preinst");
+        assert!(preinst.contains(&format!("\nknown={VERSION}\n")), "deploy/debian/preinst knows another version");
+    }
+
+    #[test]
     fn a_queue_of_the_first_version_is_taken_on_with_its_history() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("queue.db");

@@ -124,12 +124,13 @@ async fn where_there_are_too_many_in_all_one_waits_and_is_told_in_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_comes_by_a_unix_socket_is_let_in_and_counted() {
+async fn whoever_comes_by_a_unix_socket_is_let_in_and_counted_by_user() {
     let admission = Admission::new();
-    let nobody = ListenerConfig { networks: vec![], ..listener(1) };
-    let first = admission.admit(Origin::Local, &nobody).await.unwrap();
-    let refused = admission.admit(Origin::Local, &nobody).await;
-    assert!(matches!(refused, Err(Rejection::Loud(reply)) if reply.code == 421 && reply.text().contains("local")));
+    let nobody = ListenerConfig { networks: vec![], max_connections: 2, ..listener(1) };
+    let first = admission.admit(Origin::Local(33), &nobody).await.unwrap();
+    let refused = admission.admit(Origin::Local(33), &nobody).await;
+    assert!(matches!(refused, Err(Rejection::Loud(reply)) if reply.code == 421 && reply.text().contains("uid 33")));
+    let _other = admission.admit(Origin::Local(34), &nobody).await.unwrap();
     drop(first);
-    admission.admit(Origin::Local, &nobody).await.unwrap();
+    admission.admit(Origin::Local(33), &nobody).await.unwrap();
 }

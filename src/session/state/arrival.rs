@@ -84,9 +84,10 @@ impl Session {
             Standing::User(name) => Some(name.clone()),
             Standing::Anonymous | Standing::Waved => None,
         };
-        let (helo, envelope) = (self.greeting.name.clone(), transaction.envelope);
+        let helo = self.greeting.name.clone();
+        let Transaction { envelope, aliased, .. } = transaction;
         let from = envelope.reverse_path.clone();
-        self.out.ask(Question::Enqueue(Handover { helo, protocol, user, envelope, head, chunks, size }));
+        self.out.ask(Question::Enqueue(Handover { helo, protocol, user, envelope, aliased, head, chunks, size }));
         State::Enqueuing { from, chunks }
     }
 

@@ -68,6 +68,8 @@ pub enum Command {
 pub enum ForwardPath {
     /// `<postmaster>` without a domain: whoever minds this host (RFC 5321 §4.5.1).
     Postmaster,
+    /// A local part without a domain, with the one that completes it.
+    Bare(Address),
     /// A mailbox.
     Mailbox(Address),
 }

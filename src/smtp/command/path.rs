@@ -10,7 +10,9 @@ pub(super) fn mail(text: &[u8], default_domain: &str, lapses: &mut Lapses) -> Re
     let (paths, parameters) = paths_and_parameters(text, "FROM", lapses)?;
     let from = match paths.as_slice() {
         [""] => ReversePath::Null,
-        [path] => ReversePath::Address(address(path, default_domain, lapses)?),
+        [path] => match address(path, default_domain, lapses)? {
+            Written::Whole(address) | Written::Completed(address) => ReversePath::Address(address),
+        },
         _ => return Err(PathError::Form),
     };
     Ok(Command::Mail { from, parameters })
@@ -23,7 +25,10 @@ pub(super) fn rcpt(text: &[u8], default_domain: &str, lapses: &mut Lapses) -> Re
         if path.eq_ignore_ascii_case("postmaster") {
             Ok(ForwardPath::Postmaster)
         } else {
-            address(path, default_domain, lapses).map(ForwardPath::Mailbox)
+            address(path, default_domain, lapses).map(|written| match written {
+                Written::Whole(address) => ForwardPath::Mailbox(address),
+                Written::Completed(address) => ForwardPath::Bare(address),
+            })
         }
     };
     Ok(Command::Rcpt { to: paths.iter().map(&mut forward).collect::<Result<_, _>>()?, parameters })
@@ -170,13 +175,20 @@ fn without_route<'a>(path: &'a str, lapses: &mut Lapses) -> &'a str {
     &path[colon + 1..]
 }
 
-fn address(path: &str, default_domain: &str, lapses: &mut Lapses) -> Result<Address, PathError> {
+/// An address, and how much of it the client has written.
+enum Written {
+    Whole(Address),
+    /// The local part.
+    Completed(Address),
+}
+
+fn address(path: &str, default_domain: &str, lapses: &mut Lapses) -> Result<Written, PathError> {
     let parsed = match path.parse::<Address>() {
         Err(AddressError::NoDomain) if !path.is_empty() => {
             let completed = format!("{path}@{default_domain}").parse();
-            completed.inspect(|_| lapses.note(Lapse::BareLocalPart))
+            completed.map(Written::Completed).inspect(|_| lapses.note(Lapse::BareLocalPart))
         }
-        parsed => parsed,
+        parsed => parsed.map(Written::Whole),
     };
     parsed.map_err(|error| PathError::Address(printable(path.as_bytes()), error))
 }

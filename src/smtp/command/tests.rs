@@ -19,7 +19,7 @@ fn paths(line: &str) -> (String, Vec<Lapse>) {
         Ok(Command::Rcpt { to, .. }) => {
             let paths = to.iter().map(|path| match path {
                 ForwardPath::Postmaster => "postmaster",
-                ForwardPath::Mailbox(address) => address.as_str(),
+                ForwardPath::Bare(address) | ForwardPath::Mailbox(address) => address.as_str(),
             });
             paths.collect::<Vec<_>>().join(" ")
         }

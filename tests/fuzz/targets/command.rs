@@ -23,7 +23,7 @@ fuzz_target!(|line: &[u8]| {
         Command::Rcpt { to, .. } => {
             assert!(!to.is_empty() && to.len() <= line.len());
             to.iter().for_each(|path| {
-                if let ForwardPath::Mailbox(address) = path {
+                if let ForwardPath::Bare(address) | ForwardPath::Mailbox(address) = path {
                     check(address)
                 }
             });

@@ -8,10 +8,11 @@
 #![no_main]
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use mailsluice::ids::MessageId;
-use mailsluice::route::Hidden;
+use mailsluice::route::{Hidden, LocalMail};
 use mailsluice::session::{Action, Answer, AuthRule, Handover, Manners, Policy, Question, Refusal, Session, Stop, Tls};
 use mailsluice::time::Timestamp;
 use peak_alloc::PeakAlloc;
@@ -50,7 +51,8 @@ fn events(input: &[u8]) -> Vec<Event> {
     let mut rest = input;
     while let Some((first, after)) = rest.split_first() {
         let event = match rest {
-            [0x1A, 0, b'D', ..] => Event::Stop(Stop::AfterContent),
+            [0x1A, 0, b'D', ..] => Event::Stop(Stop::AfterMessage),
+            [0x1A, 0, b'A', ..] => Event::Stop(Stop::AfterTransaction),
             [0x1A, 0, b'N', ..] => Event::Stop(Stop::Now),
             [0x1A, 0, b'T', ..] => Event::Deadline,
             [0x1A, count, octet, after @ ..] => {
@@ -128,8 +130,16 @@ fn policy(options: &[u8]) -> Policy {
             (false, false) => AuthRule::None,
         },
         lf_end: has(b'l'),
+        local: if has(b'o') { local() } else { Arc::default() },
         ..Policy::new("relay.example")
     }
+}
+
+/// Aliases of which none, one and many stand for a recipient.
+fn local() -> Arc<LocalMail> {
+    let list = |count: usize| (0..count).map(|at| format!("{at}@example.org").parse().unwrap()).collect();
+    let aliases = [("root".to_owned(), list(1)), ("all".to_owned(), list(30))].into_iter().collect();
+    Arc::new(LocalMail::new(aliases, ["relay.example".to_owned(), "localhost".to_owned()]))
 }
 
 /// A conversation and what came out of it.

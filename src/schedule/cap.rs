@@ -175,9 +175,10 @@ impl Ledger {
         }
     }
 
-    /// How much of the cap is occupied now.
+    /// How much of the cap is occupied now; all of it where nobody can tell what was sent.
     pub fn used(&self, cap: &Cap, now: Timestamp) -> u64 {
-        self.all.used(cap, now)
+        let used = self.all.used(cap, now);
+        if used < u64::from(UNKNOWN) { used } else { u64::from(cap.count) }
     }
 
     /// How much of the cap a client's mail occupies now.
@@ -261,6 +262,7 @@ mod tests {
         let mut ledger = Ledger::default();
         ledger.book(at(0), None, UNKNOWN);
         assert_eq!(ledger.allowance(&caps, Priority::High, at(100)), Allowance::NotBefore(at(600).after(TICK)));
+        assert_eq!(caps.windows.iter().map(|cap| ledger.used(cap, at(30))).collect::<Vec<_>>(), [30, 10_000]);
         let minute = Caps { windows: vec![caps.windows[0]], ..caps.clone() };
         assert_eq!(ledger.allowance(&minute, Priority::High, at(30)), Allowance::NotBefore(at(60).after(TICK)));
         assert!(ledger.allowance(&caps, Priority::High, at(601)).room().is_some());

@@ -100,6 +100,34 @@ async fn what_is_wrong_is_a_failure_with_what_to_do() {
     assert_eq!(one(&found, "daemon")["standing"], "warning", "no daemon runs");
     fs::set_permissions(site.path().join("password"), fs::Permissions::from_mode(0o600)).unwrap();
 
+    // A queue that is damaged, which no daemon starts with.
+    let queue = fs::read(site.path().join("queue.db")).unwrap();
+    let damaged = |file: &[u8], wanted: &str| {
+        fs::write(site.path().join("queue.db"), file).unwrap();
+        let found = findings(site, 1);
+        let is_it = |one: &&Value| one["check"] == "queue" && one["standing"] == "failed";
+        let it = found.iter().find(is_it).unwrap_or_else(|| panic!("{found:#?}"));
+        assert!(it["seen"].as_str().unwrap().contains(wanted), "{it}");
+        assert!(it["advice"].as_str().unwrap().contains("mailsluice queue recover"), "{it}");
+    };
+    damaged(&[b'x'; 8192], "is damaged: the file is not a database");
+    let mut torn = queue.clone();
+    torn[8 * 4096..12 * 4096].fill(0xA5);
+    damaged(&torn, "of its pages cannot be read");
+    damaged(&queue[..40], "cut off in its header");
+    damaged(b"", "the file is empty");
+    fs::write(site.path().join("queue.db"), &queue).unwrap();
+    // A copy that was put back is a sound queue.
+    let copy = site.path().join("copy.db");
+    assert!(site.run(&["queue", "backup", copy.to_str().unwrap()]).status.success());
+    for suffix in ["-wal", "-shm"] {
+        let _ = fs::remove_file(site.path().join(format!("queue.db{suffix}")));
+    }
+    fs::rename(&copy, site.path().join("queue.db")).unwrap();
+    let before = files(site);
+    assert!(findings(site, 0).iter().all(|one| one["standing"] != "failed"));
+    assert_eq!(files(site), before);
+
     // A disk that is too full, and a configuration that is wrong: all of it is said.
     upstream.configure(&HEAD.replace("min_free = \"0B\"", "min_free = \"1000TiB\""), WITHOUT_RATES);
     let disk = findings(site, 1);

@@ -5,12 +5,14 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::support::daemon::{Daemon, mailsluice};
+use crate::support::mounts;
 use crate::support::relay::{PASSWORD, Upstream, mailbox, send};
 
 /// The program without a configuration file, and with these variables alone.
@@ -29,10 +31,21 @@ fn with_file(config: &Path, variables: &[(&str, &str)]) -> Command {
 
 /// What a command with these variables says where it fails.
 fn refused(variables: &[(&str, &str)], command: &str, code: i32) -> String {
-    told(bare(variables).arg(command).output().unwrap(), code)
+    let mut refused = bare(variables);
+    refused.arg(command);
+    told(refused, code)
 }
 
-fn told(output: Output, code: i32) -> String {
+/// What a command says that ends with this code. One that goes on for a minute, as a daemon does, has not failed.
+fn told(mut command: Command, code: i32) -> String {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let id = rustix::process::Pid::from_child(&child);
+    let (ended, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || ended.send(child.wait_with_output().unwrap()));
+    let output = end.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|_| {
+        rustix::process::kill_process(id, Signal::TERM).unwrap();
+        panic!("{command:?} goes on, and should have been refused")
+    });
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(code), "{text}{}", String::from_utf8_lossy(&output.stdout));
     text
@@ -150,9 +163,13 @@ fn a_file_and_variables_together_are_refused() {
     let account = "[[account]]\nname = \"a\"\nprovider = \"smtp\"\nhost = \"localhost\"\nusername = \"u\"\n";
     let with_password = |env: &str| format!("{listener}{account}password = {{ env = \"{env}\" }}\n");
     fs::write(&file, with_password("MAILSLUICE_ACCOUNT_PASSWORD")).unwrap();
-    let check = |variables: &[(&str, &str)]| with_file(&file, variables).arg("check").output().unwrap();
+    let check = |variables: &[(&str, &str)]| {
+        let mut check = with_file(&file, variables);
+        check.arg("check");
+        check
+    };
     let password = ("MAILSLUICE_ACCOUNT_PASSWORD", "open sesame");
-    assert!(check(&[password]).status.success(), "the file names the variable");
+    assert!(check(&[password]).output().unwrap().status.success(), "the file names the variable");
     let both = told(check(&[password, ("MAILSLUICE_NETWORKS", "10.0.0.0/8")]), 78);
     assert!(
         both.contains("a configuration, and MAILSLUICE_NETWORKS in the environment, wanted one of the two"),
@@ -165,17 +182,9 @@ fn a_file_and_variables_together_are_refused() {
 
 /// Runs a shell script in a mount namespace of its own, with the program and the variables after it.
 fn in_mounts(script: &str, folder: &Path, variables: &[(&str, &str)]) -> Command {
-    let tries = |flags: &&str| {
-        let tried = Command::new("unshare").args([flags, "mount", "-t", "tmpfs", "none"]).arg(folder).output();
-        tried.is_ok_and(|tried| tried.status.success())
-    };
-    let flags = ["-m", "-Urm"]
-        .into_iter()
-        .find(tries)
-        .expect("the right to mount: as root, or where users may make namespaces");
     let program = bare(&[]).get_program().to_owned();
-    let mut command = Command::new("unshare");
-    command.args([flags, "sh", "-ec", script]).arg(folder).arg(program);
+    let mut command = mounts::unshared();
+    command.args(["sh", "-ec", script]).arg(folder).arg(program);
     command.args(["--config", "/nonexistent/config.toml", "serve", "--log-format", "json"]);
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).envs(variables.iter().copied());
     command
@@ -191,7 +200,7 @@ fn a_queue_in_memory_or_on_an_overlay_is_refused_with_what_to_do() {
                    mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay merged; cd /; exec \"$@\"";
     for (script, kind) in [(tmpfs, "tmpfs (memory)"), (overlay, "an overlay (a container's own layer)")] {
         let variables = staging(queue.to_str().unwrap());
-        let refused = told(in_mounts(script, folder.path(), &variables).output().unwrap(), 74);
+        let refused = told(in_mounts(script, folder.path(), &variables), 74);
         let place = queue.parent().unwrap().display();
         assert!(refused.contains(&format!("{place}: lies on {kind}")), "{refused}");
         assert!(refused.contains(&format!("`-v mailsluice:{place}`, or `volumes:`")), "{refused}");
@@ -221,8 +230,8 @@ fn a_layer_that_looks_like_a_disk_is_told_from_a_volume() {
         let root = TempDir::new_in(folder.path()).unwrap();
         (in_mounts(&script.concat(), root.path(), &variables), root)
     };
-    let (mut command, _root) = start(&[layer, docker, run]);
-    let refused = told(command.output().unwrap(), 74);
+    let (command, _root) = start(&[layer, docker, run]);
+    let refused = told(command, 74);
     assert!(
         refused.contains("/var/lib/mailsluice: lies on ") && refused.contains("container's own layer"),
         "{refused}"
@@ -255,16 +264,17 @@ fn a_folder_that_cannot_be_written_is_told_with_what_mends_it() {
         serve = Command::new(program);
         serve.args(arguments).env_clear().envs(variables).uid(65_532).gid(65_532);
     }
-    let refused = told(serve.arg("serve").output().unwrap(), 74);
+    serve.arg("serve");
+    let refused = told(serve, 74);
     let user = if root { 65_532 } else { rustix::process::geteuid().as_raw() };
     let wanted = format!("{}: cannot be written by user {user}: it belongs to user ", volume.display());
     assert!(refused.contains(&wanted), "{refused}");
     assert!(refused.contains(&format!("chown -R {user} {}", volume.display())), "{refused}");
     let script = "mount -t tmpfs -o ro none \"$0/volume\"; exec \"$@\"";
-    let read_only = told(in_mounts(script, folder.path(), &staging(queue.to_str().unwrap())).output().unwrap(), 74);
+    let read_only = told(in_mounts(script, folder.path(), &staging(queue.to_str().unwrap())), 74);
     assert!(read_only.contains("lies on tmpfs"), "what it lies on comes first: {read_only}");
     let variables: Vec<_> = [&staging(queue.to_str().unwrap())[..], &[("MAILSLUICE_QUEUE_EPHEMERAL", "true")]].concat();
-    let read_only = told(in_mounts(script, folder.path(), &variables).output().unwrap(), 74);
+    let read_only = told(in_mounts(script, folder.path(), &variables), 74);
     assert!(read_only.contains("the file system is read-only; mount a disk or a volume there"), "{read_only}");
 }
 

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 #[test]
 fn both_packages_and_their_changelog_have_one_version() {
@@ -56,6 +57,39 @@ fn the_scripts_are_understood_by_their_shell() {
     for (shell, script) in scripts.into_iter().chain(others) {
         let output = Command::new(shell).arg("-n").arg(root().join(&script)).output().unwrap();
         assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn a_purge_keeps_mail_that_waits_or_may_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let (queue, note) = (folder.path().join("queue"), folder.path().join("queue/waiting-at-removal"));
+    let script = read("deploy/debian/postrm")
+        .replace("queue=/var/lib/mailsluice", &format!("queue={}", queue.display()))
+        .replace("rm -rf /etc/mailsluice", "true")
+        .replace("command -v deb-systemd-helper", "false");
+    let purged = |waiting: Option<&str>, later: Option<&str>| {
+        let _ = fs::remove_dir_all(&queue);
+        fs::create_dir(&queue).unwrap();
+        fs::write(queue.join("queue.db"), "mail").unwrap();
+        if let Some(waiting) = waiting {
+            fs::write(&note, waiting).unwrap();
+        }
+        if let Some(later) = later {
+            let file = fs::File::create(queue.join(later)).unwrap();
+            file.set_modified(note.metadata().unwrap().modified().unwrap() + Duration::from_secs(1)).unwrap();
+        }
+        let output = Command::new("sh").args(["-c", &script, "postrm", "purge"]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(queue.join("queue.db").exists(), told.contains("is kept"), "{told}");
+        told
+    };
+    assert_eq!(purged(Some("0\n"), None), "");
+    assert_eq!(purged(Some("0\n"), Some("notes")), "");
+    assert!(purged(Some("3\n"), None).contains("3 messages wait"));
+    for (waiting, later) in [(None, None), (Some("0\n"), Some("queue.db-wal"))] {
+        assert!(purged(waiting, later).contains("an unknown number of messages"));
     }
 }
 

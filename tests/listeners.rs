@@ -288,8 +288,16 @@ fn a_socket_that_was_not_handed_over_keeps_the_daemon_from_starting() {
 }
 
 /// Restarts the daemon with the sockets that it was started with, which this shell holds meanwhile, as systemd does.
-const AGAIN: &str =
-    "for run in 1 2 3 4; do sh -c 'LISTEN_PID=$$; export LISTEN_PID; exec \"$@\"' again \"$@\" || exit 1; done";
+const AGAIN: &str = "for run in 1 2 3 4; do sh -c 'LISTEN_PID=$$; export LISTEN_PID; exec setpriv --pdeathsig TERM \"$@\"' again \"$@\" || exit 1; done";
+
+/// Lets senders end, also where the test fails.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 #[test]
 fn a_restart_behind_handed_over_sockets_refuses_nobody() {
@@ -308,27 +316,39 @@ fn a_restart_behind_handed_over_sockets_refuses_nobody() {
             sent.fetch_add(1, Ordering::Relaxed);
         }
     };
+    let by_tcp = || -> Box<dyn Stream> {
+        let stream = TcpStream::connect(&smtp).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        Box::new(stream)
+    };
+    let by_unix = || -> Box<dyn Stream> {
+        let stream = UnixStream::connect(&handed).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        Box::new(stream)
+    };
+    // The process that has the queue is the daemon of the moment.
+    let terminate = || {
+        let lock = std::fs::read_to_string(site.path().join("queue.db-lock")).unwrap();
+        let process = rustix::process::Pid::from_raw(lock.trim().parse().unwrap()).unwrap();
+        rustix::process::kill_process(process, Signal::TERM).unwrap();
+    };
     std::thread::scope(|scope| {
+        let ends = Ends(&stop);
         for _ in 0..2 {
-            scope.spawn(|| sends(&|| Box::new(TcpStream::connect(&smtp).unwrap())));
-            scope.spawn(|| sends(&|| Box::new(UnixStream::connect(&handed).unwrap())));
+            scope.spawn(|| sends(&by_tcp));
+            scope.spawn(|| sends(&by_unix));
         }
         for run in 1..=4 {
             daemon.wait_for_count("started", run, |line| line["event"] == "started");
             let accepted = daemon.events("accepted").len();
             daemon.wait_for_count("accepted", accepted + 20, |line| line["event"] == "accepted");
-            if run == 4 {
-                stop.store(true, Ordering::Relaxed);
-            } else {
-                let lock = std::fs::read_to_string(site.path().join("queue.db-lock")).unwrap();
-                let process = rustix::process::Pid::from_raw(lock.trim().parse().unwrap()).unwrap();
-                rustix::process::kill_process(process, Signal::TERM).unwrap();
+            if run < 4 {
+                terminate();
             }
         }
+        drop(ends);
     });
-    let lock = std::fs::read_to_string(site.path().join("queue.db-lock")).unwrap();
-    let process = rustix::process::Pid::from_raw(lock.trim().parse().unwrap()).unwrap();
-    rustix::process::kill_process(process, Signal::TERM).unwrap();
+    terminate();
     daemon.wait_for_count("stopped", 4, |line| line["event"] == "stopped");
     assert_eq!(daemon.events("refused"), [Value::Null; 0]);
     assert_eq!(daemon.events("accepted").len(), sent.load(Ordering::Relaxed));

@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 
 use mailsluice::ids::{LoginKey, MessageId};
@@ -16,6 +15,7 @@ use mailsluice::schedule::verdict::Outcome;
 use mailsluice::time::{MonotonicClock, Timestamp};
 
 use crate::queue_contract::{LEASE, mail, settlement};
+use crate::support::mounts;
 
 /// Names the small file system to the process that runs in it.
 const SMALL: &str = "MAILSLUICE_TEST_SMALL_FILE_SYSTEM";
@@ -27,14 +27,8 @@ fn small_file_system(test: &str) -> Option<PathBuf> {
         return Some(path.into());
     }
     let mount = tempfile::tempdir().unwrap();
-    // Root in a container may lack the right to mount that a user namespace of its own gives.
-    let flags = ["-m", "-Urm"].into_iter().find(|flags| {
-        let tried = Command::new("unshare").args([flags, "mount", "-t", "tmpfs", "none"]).arg(mount.path()).output();
-        tried.is_ok_and(|tried| tried.status.success())
-    });
-    let flags = flags.expect("the right to mount a tmpfs: as root, or where users may make namespaces");
-    let status = Command::new("unshare")
-        .args([flags, "sh", "-ec", "mount -t tmpfs -o size=24m none \"$0\"; exec \"$@\""])
+    let status = mounts::unshared()
+        .args(["sh", "-ec", "mount -t tmpfs -o size=24m none \"$0\"; exec \"$@\""])
         .arg(mount.path())
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])

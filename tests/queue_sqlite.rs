@@ -82,8 +82,25 @@ fn what_is_no_queue_is_not_touched() {
     let text = b"These are the minutes of the meeting. ".repeat(100);
     fs::write(&options.path, &text).unwrap();
     let error = SqliteStore::open(options.clone()).unwrap_err().to_string();
-    assert!(error.contains("queue.db") && error.contains("cannot be opened as a queue"), "{error}");
+    assert!(
+        error.contains("queue.db") && error.contains("the queue is damaged: the file is not a database"),
+        "{error}"
+    );
     assert!(fs::read(&options.path).unwrap() == text);
+}
+
+/// Of a full disk, a crash or whatever ends the first start half-way.
+#[test]
+fn a_first_start_that_fails_leaves_nothing_that_looks_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(&folder);
+    let (journal, half) = (options.path.with_extension("db-journal"), options.path.with_extension("db-new"));
+    fs::write(&half, b"as far as it came").unwrap();
+    fs::create_dir(&journal).unwrap();
+    SqliteStore::open(options.clone()).unwrap_err();
+    fs::remove_dir(&journal).unwrap();
+    SqliteStore::open(options).unwrap();
+    assert!(!half.exists());
 }
 
 #[test]

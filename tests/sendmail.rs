@@ -257,7 +257,7 @@ fn an_error_has_its_code_and_says_what_to_do() {
         (&["-Z"], "", 64, &["-Z is not known", "--help"]),
         (&["-bd"], "", 64, &["mailsluice serve"]),
         (&[], "x\n", 64, &["there is no recipient", "-t"]),
-        (&["-t"], "Subject: x\n\n", 64, &["To:, Cc: and Bcc:"]),
+        (&["-t"], "Subject: x\n\n", 64, &["To, Cc and Bcc: the message"]),
         (&["-f", "a b c", "a@b.example"], "x\n", 64, &["-f a b c"]),
         (&["a@b.example"], &large, 65, &["the header goes on beyond 1 MiB"]),
         (&["Jane Doe"], "x\n", 67, &["Jane Doe: this is no address"]),

@@ -82,6 +82,15 @@ impl Errand {
         &self.desk
     }
 
+    /// Closes the queue, so that the next one can have it.
+    pub async fn end(self) {
+        let Self { desk, dispatcher, _config, _custody } = self;
+        let queue = desk.queue.clone();
+        drop((desk, dispatcher));
+        // Nobody else has a handle; who had one by mistake must not hold the command up.
+        let _ = tokio::time::timeout(PARTING, queue.closed()).await;
+    }
+
     /// Sends what waits while `work` asks the desk, then lets transactions that are under way end.
     pub async fn sending<T>(self, work: impl AsyncFnOnce(&Desk) -> T) -> T {
         let (stop, stopping) = watch::channel(false);

@@ -45,8 +45,8 @@ fn tell(path: &Path, config: &Config) -> Result<(), Failure> {
     say!("{}: fine", Provenance::of(path))?;
     say!("queue     {}", config.queue.path.display())?;
     for listener in &config.listeners {
-        let (addresses, networks) = (listed(&listener.addresses), listed(&listener.networks));
-        say!("listener  {addresses} for {networks}: {}", of_listener(listener).join(", "))?;
+        let (addresses, clients) = (listed(&listener.addresses), may_connect(listener));
+        say!("listener  {addresses} for {clients}: {}", of_listener(listener).join(", "))?;
     }
     for client in &config.clients {
         let more: String = of_client(client).iter().map(|one| format!(", {one}")).collect();
@@ -72,6 +72,16 @@ fn of_local_mail(config: &Config) -> Result<(), Failure> {
         .iter()
         .filter(|finding| finding.standing != Standing::Ok)
         .try_for_each(|one| say!("warning   {}", one.seen))
+}
+
+/// Who is let in. Networks count for TCP alone, and what the service manager hands over may be either.
+fn may_connect(listener: &ListenerConfig) -> String {
+    let is = |way: fn(&ListenAddress) -> bool| listener.addresses.iter().any(way);
+    let by_tcp = is(|address| !matches!(address, ListenAddress::Unix(_)));
+    let by_path = is(|address| matches!(address, ListenAddress::Unix(_)));
+    let networks = by_tcp.then(|| listed(&listener.networks));
+    let users = by_path.then(|| USERS.to_owned());
+    networks.into_iter().chain(users).collect::<Vec<_>>().join(", ")
 }
 
 /// What clients meet at a listener.
@@ -135,3 +145,5 @@ fn is_let_in(client: &Client, listeners: &[ListenerConfig]) -> bool {
 fn listed<T: ToString>(all: &[T]) -> String {
     all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
+
+const USERS: &str = "users of this machine";

@@ -19,7 +19,7 @@ pub(super) struct Completions {
 impl Completions {
     pub(super) fn run(self) -> Result<(), Failure> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Arguments::command(), NAME, &mut script);
+        clap_complete::generate(self.shell, &mut typed_by_people(), NAME, &mut script);
         super::output::line(String::from_utf8_lossy(&script).trim_end())
     }
 }
@@ -45,10 +45,19 @@ impl Generate {
         let completions = self.folder.join("completions");
         fs::create_dir_all(&completions)?;
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-            clap_complete::generate_to(shell, &mut Arguments::command(), NAME, &completions)?;
+            clap_complete::generate_to(shell, &mut typed_by_people(), NAME, &completions)?;
         }
         Ok(())
     }
+}
+
+/// The command line without what is hidden, which clap's completions would show all the same.
+fn typed_by_people() -> clap::Command {
+    let all = Arguments::command();
+    clap::Command::new(NAME)
+        .version(env!("CARGO_PKG_VERSION"))
+        .args(all.get_arguments().cloned())
+        .subcommands(all.get_subcommands().filter(|below| !below.is_hide_set()).cloned())
 }
 
 /// A page for each command that people type.
@@ -111,7 +120,10 @@ mod tests {
         }
         for file in ["mailsluice.bash", "_mailsluice", "mailsluice.fish"] {
             let script = fs::read_to_string(folder.path().join("completions").join(file)).unwrap();
-            assert!(script.contains("queue") && script.contains("resume"), "{file}");
+            for offered in ["queue", "resume", "config", "version"] {
+                assert!(script.contains(offered), "{file}: {offered}");
+            }
+            assert!(!script.contains("generate"), "{file} offers what is hidden");
         }
     }
 

@@ -53,7 +53,13 @@ fn open_and_ask(config: &Path, database: &Path, request: Request) -> Result<Answ
     let settings = settings_of(config, database)?;
     let changes = request.changes();
     let purpose = if changes { Purpose::Change } else { Purpose::Look };
-    runtime()?.block_on(async { Ok(Errand::begin(&settings, purpose)?.desk().answer(request).await) })
+    runtime()?.block_on(async {
+        let errand = Errand::begin(&settings, purpose)?;
+        let answer = errand.desk().answer(request).await;
+        // Or the next request of the same command would find the queue taken.
+        errand.end().await;
+        Ok(answer)
+    })
 }
 
 /// The settings of a queue that no daemon has; the log goes to standard error.

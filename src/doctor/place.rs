@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{Finding, amount};
 use crate::config::QueueConfig;
 use crate::config::secret::quoted;
-use crate::queue::sqlite::Survey;
+use crate::queue::sqlite::{Survey, damage_seen};
 use crate::time::since_boot;
 use crate::users::{Identity, user_name};
 
@@ -22,6 +22,8 @@ pub struct Facts {
     pub folder: Option<(u32, u32, u32)>,
     /// The owner of the database; none where there is none yet.
     pub database_owner: Option<u32>,
+    /// What is wrong with the database, where no process has it.
+    pub damage: Option<String>,
     /// How long it takes until 4 KiB are on disk, the median of some tries; none where nothing could be tried. An error
     /// names what was in the way.
     pub durable_in: Option<Result<Duration, String>>,
@@ -37,7 +39,7 @@ impl Facts {
         let tries = folder.is_some() && (own.is_root() || own.user == daemon.user);
         let durable_in = tries.then(|| time_of_sync(&survey.folder).map_err(|error| error.to_string()));
         let database_owner = database.metadata().ok().map(|metadata| metadata.uid());
-        Self { survey, folder, database_owner, durable_in }
+        Self { survey, folder, database_owner, damage: damage_seen(database), durable_in }
     }
 }
 
@@ -57,6 +59,7 @@ pub fn judge(facts: &Facts, settings: &QueueConfig, daemon: &Identity) -> Vec<Fi
     };
     let mut findings = vec![kind(facts, settings), writable(facts, daemon, (owner, group, mode))];
     findings.extend(database(facts, settings, daemon));
+    findings.extend(facts.damage.as_ref().map(|what| damaged(what, settings)));
     findings.extend(facts.durable_in.as_ref().map(|tried| durable(tried, &facts.survey.folder)));
     findings.extend(facts.survey.free.map(|free| room(free, settings, &facts.survey.folder)));
     findings
@@ -116,6 +119,15 @@ fn database(facts: &Facts, settings: &QueueConfig, daemon: &Identity) -> Option<
         ),
         format!("sudo chown -R {}: {}", daemon.name, quoted(&facts.survey.folder)),
     ))
+}
+
+fn damaged(what: &str, settings: &QueueConfig) -> Finding {
+    Finding::failed(
+        CHECK,
+        format!("{} is damaged: {what}", settings.path.display()),
+        "sudo systemctl stop mailsluice && sudo mailsluice queue recover; that makes a new queue of what can be read, and keeps \
+         the damaged one",
+    )
 }
 
 fn durable(tried: &Result<Duration, String>, folder: &Path) -> Finding {
@@ -219,7 +231,7 @@ mod tests {
         let survey =
             Survey { folder: "/var/lib/mailsluice".into(), forgetful: None, free: Some(100 << 30), process: None };
         let durable_in = Some(Ok(Duration::from_millis(2)));
-        Facts { survey, folder: Some((998, 998, 0o700)), database_owner: Some(998), durable_in }
+        Facts { survey, folder: Some((998, 998, 0o700)), database_owner: Some(998), damage: None, durable_in }
     }
 
     fn daemon() -> Identity {

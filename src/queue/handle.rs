@@ -108,6 +108,14 @@ impl Queue {
         failed.unwrap_or_else(|| StoreError::Failed("the thread that writes it has ended".into()))
     }
 
+    /// Ends this handle, and waits until the store is closed, where this was the last one.
+    pub async fn closed(self) {
+        let Self { jobs, readers, mut failure, .. } = self;
+        drop((jobs, readers));
+        // The writer lets go of the store first, and then of this.
+        while failure.changed().await.is_ok() {}
+    }
+
     fn why_closed(&self) -> StoreError {
         self.failure.borrow().clone().unwrap_or(StoreError::Closed)
     }

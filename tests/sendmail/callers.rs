@@ -5,6 +5,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use super::{Local, code, fed, told};
 use crate::support::daemon::Daemon;
+use crate::support::mounts;
 
 /// Puts the binary ($1) where sendmail is, and the folder of the relay's socket ($0) where that is.
 const PLACE: &str = r#"
@@ -29,15 +30,8 @@ shift
 impl Local {
     /// A program in such a namespace, behind more preparations.
     fn inside(&self, prepare: &str, arguments: &[&str]) -> Command {
-        let tried = |flags: &&str| {
-            let tried = Command::new("unshare").args([flags, "mount", "-t", "tmpfs", "none", "/mnt"]).output();
-            tried.is_ok_and(|tried| tried.status.success())
-        };
-        // Root in a container may lack the right to mount that a user namespace of its own gives.
-        let flags = ["-m", "-Urm"].into_iter().find(|flags| tried(flags));
-        let flags = flags.expect("the right to mount: as root, or where users may make namespaces");
-        let mut command = Command::new("unshare");
-        command.args([flags, "--pid", "--fork", "--kill-child", "sh", "-ec", &format!("{PLACE}{prepare}exec \"$@\"")]);
+        let mut command = mounts::unshared();
+        command.args(["--pid", "--fork", "--kill-child", "sh", "-ec", &format!("{PLACE}{prepare}exec \"$@\"")]);
         command.arg(self.site.path().join("run")).arg(env!("CARGO_BIN_EXE_mailsluice")).args(arguments);
         command.env_remove("MAILSLUICE_SOCKET").env_remove("RUST_LOG");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -46,6 +46,8 @@ fn the_units_are_well_formed_and_confined() {
     for unbearable in ["PrivateUsers=", "DynamicUser=", "ProcSubset=", "PrivateNetwork=", "IPAddressDeny="] {
         assert!(!lines.lines().any(|line| line.starts_with(unbearable)), "{unbearable}");
     }
+    // What no restart mends: a damaged queue, a wrong configuration. All else is tried again without end.
+    assert!(lines.lines().any(|line| line == "RestartPreventExitStatus=65 78"), "{lines}");
     let socket = std::fs::read_to_string(shipped("mailsluice.socket")).unwrap();
     let listens: Vec<&str> = socket.lines().filter_map(|line| line.strip_prefix("ListenStream=")).collect();
     assert_eq!(listens, ["127.0.0.1:25", "[::1]:25", SUBMISSION_SOCKET]);

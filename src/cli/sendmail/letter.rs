@@ -107,7 +107,7 @@ fn nobody(named_by: NamedBy, unreadable: &[String]) -> Complaint {
     let (code, text) = match (unreadable, named_by) {
         ([_, ..], _) => (Code::NoUser, format!("{}: this is no address", unreadable.join(", "))),
         ([], NamedBy::ArgumentsAndHeader) => {
-            (Code::Usage, "there is no recipient on the command line, nor in To:, Cc: and Bcc:".into())
+            (Code::Usage, "there is no recipient on the command line, nor in To, Cc and Bcc".into())
         }
         ([], NamedBy::Arguments) => (
             Code::Usage,
@@ -180,7 +180,12 @@ mod tests {
     fn what_cannot_be_sent_is_told() {
         for (submission, given, code, why) in [
             (typed(&[], NamedBy::Arguments), "x\n", Code::Usage, "say -t"),
-            (typed(&[], NamedBy::ArgumentsAndHeader), "Subject: x\n\n", Code::Usage, "nor in To:"),
+            (
+                typed(&[], NamedBy::ArgumentsAndHeader),
+                "Subject: x\n\n",
+                Code::Usage,
+                "nor in To, Cc and Bcc: the message",
+            ),
             (typed(&["Jane Doe"], NamedBy::Arguments), "x\n", Code::NoUser, "Jane Doe: this is no address"),
             (
                 typed(&["a@b"], NamedBy::ArgumentsAndHeader),

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::super::Failure;
+use super::files::Existing;
 use super::start;
 use crate::config::secret::quoted;
 
@@ -27,7 +28,7 @@ impl Base {
     /// # Errors
     /// Where the configuration has an account, or cannot be read, and must not be written over.
     pub(super) fn of(config: &Path, force: Existing) -> Result<Self, Failure> {
-        let (force, shown) = (force == Existing::Replaced, config.display());
+        let (force, shown) = (force == Existing::Replace, config.display());
         if force || !config.exists() {
             return Ok(if start::are_units_for(config) { Self::packaged() } else { Self::nothing() });
         }
@@ -67,15 +68,6 @@ impl Base {
     }
 }
 
-/// What becomes of a configuration that is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Existing {
-    /// It is completed, or stays.
-    Kept,
-    /// A new one takes its place.
-    Replaced,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,16 +76,16 @@ mod tests {
     fn what_lacks_an_account_is_gone_on_with_and_the_rest_stays() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.toml");
-        assert!(!Base::of(&path, Existing::Kept).unwrap().has("listener"));
+        assert!(!Base::of(&path, Existing::Keep).unwrap().has("listener"));
         fs::write(&path, "# mine\n[queue] # here\nmax_age = \"2d\"").unwrap();
-        let base = Base::of(&path, Existing::Kept).unwrap();
+        let base = Base::of(&path, Existing::Keep).unwrap();
         assert!(base.has("queue") && !base.has("listener"));
         assert_eq!(base.begun(), "# mine\n[queue] # here\nmax_age = \"2d\"\n\n");
         for refused in ["[[account]]\nname = \"a\"", "account = 1", "[queue"] {
             fs::write(&path, refused).unwrap();
-            let said = Base::of(&path, Existing::Kept).unwrap_err().text();
+            let said = Base::of(&path, Existing::Keep).unwrap_err().text();
             assert!(said.contains("is there already") && said.contains("--force"), "{said}");
-            assert!(!Base::of(&path, Existing::Replaced).unwrap().has("queue"), "what is written over does not count");
+            assert!(!Base::of(&path, Existing::Replace).unwrap().has("queue"), "what is written over does not count");
         }
     }
 

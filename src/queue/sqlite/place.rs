@@ -138,6 +138,15 @@ impl Survey {
     }
 }
 
+/// Whether a process has the queue at this moment; not known to who may not read its lock.
+pub(super) fn is_held(database: &Path) -> bool {
+    let lock = File::open(beside(database, "lock"));
+    lock.is_ok_and(|lock| match flock(&lock, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => flock(&lock, FlockOperation::Unlock).is_err(),
+        Err(_) => true,
+    })
+}
+
 pub(super) fn folder_of(database: &Path) -> &Path {
     database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

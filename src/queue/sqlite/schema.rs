@@ -177,6 +177,7 @@ mod tests {
     /// A queue as the first version left it: one message, tried once.
     fn of_the_first_version(path: &std::path::Path) {
         let connection = Connection::open(path).unwrap();
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").unwrap();
         connection.execute_batch(V1).unwrap();
         let at = AT.as_micros();
         connection

@@ -27,7 +27,7 @@ pub(super) struct Log {
 
 /// Whether something of a log was lost that had been synced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Torn {
+pub(in crate::queue::sqlite) enum Torn {
     /// It is whole, but for what a crash may leave.
     #[default]
     No,
@@ -107,11 +107,6 @@ impl Log {
             self.torn = Torn::Known;
         }
     }
-}
-
-/// Whether the log of a queue that nobody has open was damaged where it had been synced.
-pub(in crate::queue::sqlite) fn is_torn(path: &Path) -> io::Result<bool> {
-    Ok(Log::read(path)?.torn != Torn::No)
 }
 
 /// All frames of the file, each judged by the sum of the one before it.

@@ -7,6 +7,7 @@
 mod image;
 mod log;
 mod page;
+mod roots;
 mod tables;
 
 use std::collections::{HashMap, HashSet};
@@ -14,8 +15,9 @@ use std::path::Path;
 
 pub(super) use image::Files;
 use image::{Image, PAGE, Page};
-pub(super) use log::is_torn;
-use page::{Kind, Node};
+use log::Log;
+pub(super) use log::Torn;
+use page::Node;
 use rusqlite::types::Value;
 pub(super) use tables::Table;
 
@@ -62,13 +64,14 @@ pub(super) fn read(files: &Files, take: &mut dyn FnMut(Row) -> rusqlite::Result<
     let image = Image::open(files)?;
     let mut reading = Reading {
         seen: vec![Seen::Not; image.pages() as usize + 1],
-        owners: HashMap::new(),
+        // The tree of the schema begins on page 1.
+        owners: HashMap::from([(1, None)]),
         damage: Damage { old: image.may_be_old(), ..Damage::default() },
         image,
         map: (0, None),
         take,
     };
-    for (root, table) in tables::roots()? {
+    for (root, table) in reading.roots()? {
         // An older queue has fewer tables: the page is something else, or not there.
         if matches!(reading.entry(root), Entry::Root | Entry::Unreadable) && root <= reading.image.pages() {
             reading.walk(root, table)?;
@@ -77,6 +80,17 @@ pub(super) fn read(files: &Files, take: &mut dyn FnMut(Row) -> rusqlite::Result<
     reading.walk_free_pages();
     reading.orphans()?;
     Ok(reading.damage)
+}
+
+/// Whether the log of a queue that nobody has open is whole, and the newest state of page 1 where it has one.
+pub(super) fn log_of(files: &Files) -> std::io::Result<(Torn, Option<Box<[u8; PAGE]>>)> {
+    let log = Log::read(&files.log)?;
+    let mut page = Box::new([0; PAGE]);
+    let first = match log.frame(1) {
+        Some(at) => log.read_at(&mut page[..], at).is_ok().then_some(page),
+        None => None,
+    };
+    Ok((log.torn, first))
 }
 
 /// How many messages that are not done a file tells of, and how many of them can be read whole, but for the lengths of
@@ -269,36 +283,45 @@ impl Reading<'_> {
             let Some(node) = node else {
                 // A page without an entry may as well be a piece of content, or free.
                 if alive == Certainty::Certain {
-                    self.lost(None);
-                    self.damage.unknown = true;
+                    let owner = self.owner_above(entry);
+                    self.damage.unknown |= owner.is_none();
+                    self.lost(owner.flatten());
                 }
                 continue;
             };
-            let table = self.whose(number, entry, &node);
+            let Some(table) = self.whose(number, entry, &node) else {
+                self.damage.unknown |= alive == Certainty::Certain && !node.cells.is_empty();
+                continue;
+            };
             let sure = node.whole && alive == Certainty::Certain;
-            if table.is_none() && alive == Certainty::Certain && node.kind == Kind::Table && !node.cells.is_empty() {
-                self.damage.unknown = true;
-            }
             self.rows(number, &node, table, if sure { Certainty::Certain } else { Certainty::Doubtful })?;
         }
         Ok(())
     }
 
-    /// The table of a page: that of the one above it, or the one its records are of.
-    fn whose(&mut self, number: u32, entry: Entry, node: &Node) -> Option<Table> {
-        let mut above = entry;
-        for _ in 0..DEEPEST {
-            let Entry::Below(parent) = above else { break };
-            if let Some(owner) = self.owners.get(&parent) {
-                return owner.filter(|owner| owner.kind() == node.kind);
-            }
-            above = self.entry(parent);
+    /// What a page belongs to: that which the one above it does, or the table that its records are of. A tree that is not
+    /// read is `Some(None)`.
+    fn whose(&mut self, number: u32, entry: Entry, node: &Node) -> Option<Option<Table>> {
+        if let Some(owner) = self.owner_above(entry) {
+            return Some(owner.filter(|owner| owner.kind() == node.kind));
         }
         let records = node.cells.iter().filter_map(|cell| {
             let record = self.record(number, cell)?;
             Some((cell.rowid, page::values(&record.octets)?))
         });
-        tables::by_looks(node.kind, &records.collect::<Vec<_>>())
+        tables::by_looks(node.kind, &records.collect::<Vec<_>>()).map(Some)
+    }
+
+    /// What the page belongs to that is above the one with this entry, as far up as that takes.
+    fn owner_above(&mut self, mut entry: Entry) -> Option<Option<Table>> {
+        for _ in 0..DEEPEST {
+            let Entry::Below(parent) = entry else { break };
+            if let Some(owner) = self.owners.get(&parent) {
+                return Some(*owner);
+            }
+            entry = self.entry(parent);
+        }
+        None
     }
 
     fn entry(&mut self, number: u32) -> Entry {

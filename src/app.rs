@@ -211,7 +211,6 @@ impl App {
         listeners.start(&config.borrow(), bound);
         let waiting = queue.read(|reader, now| reader.stats(now)).await?;
         observer.started(env!("CARGO_PKG_VERSION"), waiting.ready + waiting.deferred, &addresses.join(", "));
-        config.borrow().remarks.iter().for_each(|remark| observer.remarked(remark));
         let telling = service_manager::ready(&turns, &queue);
 
         let failure = loop {

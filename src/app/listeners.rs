@@ -81,6 +81,7 @@ impl Listeners {
 
     /// Starts those of the configuration.
     pub(super) fn start(&mut self, config: &Config, ready: Vec<Ready>) {
+        config.remarks.iter().for_each(|remark| self.observer.remarked(remark));
         self.commons.know(&config.clients);
         for Ready { addresses, settings, listener } in ready {
             let (sender, receiver) = watch::channel(settings);

@@ -193,6 +193,19 @@ fn mail_to_users_of_this_machine_goes_to_their_aliases_by_every_listener() {
     assert_eq!(heard.matches("250 2.1.5 Ok").count(), 2, "{heard}");
     let line = accepted(&daemon, 3);
     assert_eq!((&line["to"], &line["aliased"]), (&"new@example.com".into(), &"nagios, postmaster".into()));
+    let remark = daemon.wait_for("remark", |line| line["event"] == "remark");
+    assert!(
+        remark["message"].as_str().unwrap().contains("aliases:2: pager: \"|/usr/bin/page\" is a program"),
+        "{remark}"
+    );
+
+    // What is gone for a moment takes no mail with it.
+    fs::remove_file(site.path().join("aliases")).unwrap();
+    daemon.signal(Signal::HUP);
+    let kept = |line: &Value| line["event"] == "alarm" && line["kind"] == "bad_configuration";
+    let kept = daemon.wait_for("alarm", kept);
+    assert!(kept["message"].as_str().unwrap().contains("the `aliases_file`, is not there"), "{kept}");
+    assert!(send_as(user().0, &socket, &["nagios"]).contains("250 2.1.5 Ok"));
     assert_eq!(daemon.stop(), 0);
 }
 

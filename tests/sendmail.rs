@@ -372,7 +372,11 @@ fn the_conversation_can_be_seen_and_had() {
     assert!(heard.contains("\r\n250 2.0.0 Ok: queued as ") && heard.contains("\r\n221 2.0.0"), "{heard}");
     // Whoever goes without QUIT is gone, too.
     assert_eq!(code(&local.sendmail(&["-bs"], b"NOOP\r\n")), 0);
-    let arrived = local.arrived(&daemon, 2);
+    // A file of commands, as editors write it.
+    let file = String::from_utf8(talk.to_vec()).unwrap().replace('\r', "").into_bytes();
+    let heard = String::from_utf8(local.sendmail(&["-bs"], &file).stdout).unwrap();
+    assert!(heard.contains("\r\n250 2.0.0 Ok: queued as ") && heard.contains("\r\n221 2.0.0"), "{heard}");
+    let arrived = local.arrived(&daemon, 3);
     assert_eq!((&*arrived[1].from, &arrived[1].body[..]), ("jane@shop.example", &b".dot\r\n"[..]));
     daemon.kill();
     let output = local.sendmail(&["-bs"], talk);

@@ -81,6 +81,7 @@ impl Listeners {
 
     /// Starts those of the configuration.
     pub(super) fn start(&mut self, config: &Config, ready: Vec<Ready>) {
+        config.remarks.iter().for_each(|remark| self.observer.remarked(remark));
         self.commons.know(&config.clients);
         for Ready { addresses, settings, listener } in ready {
             let (sender, receiver) = watch::channel(settings);
@@ -211,11 +212,20 @@ pub(super) fn reload(
         if fresh.queue != allowed {
             return Err("of [queue] only max_age can change while the daemon runs: restart for the others".into());
         }
+        // A start must not fail by what others remove; here are aliases that count until the file is back.
+        if let Some(path) = fresh.missing_aliases.as_ref().filter(|_| current.missing_aliases.is_none()) {
+            return Err(format!(
+                "{}, the `aliases_file`, is not there, and mail to its aliases would be nobody's: put it back, or take the key \
+                 out of [local]",
+                path.display()
+            ));
+        }
         listeners.change(&fresh)?;
         Ok(fresh)
     });
     let told = match outcome {
         Ok(fresh) => {
+            fresh.remarks.iter().for_each(|remark| observer.remarked(remark));
             config.send_replace(Arc::new(fresh));
             let said = match Provenance::of(file) {
                 Provenance::File(file) => format!("{} was read again and counts from now on", file.display()),

@@ -207,7 +207,6 @@ impl Parsed {
 /// What can be read; whole where nothing is reported.
 fn read(document: &Table<'_>, report: &mut Report<'_>, around: &Surroundings) -> Config {
     let queue = queue::read(document, report, around);
-    let mut remarks = Vec::new();
     let clients = client::read(document, report);
     let mut listeners = listener::read(document, report, around, &clients);
     let ehlo = listeners.first().map_or(&around.hostname, |listener| &listener.hostname).clone();
@@ -222,9 +221,10 @@ fn read(document: &Table<'_>, report: &mut Report<'_>, around: &Surroundings) ->
     reports::check_senders(document, report, &accounts, &alarms, &reports);
     let others =
         Others { listeners: &listeners, clients: &clients, accounts: &accounts, alarms: &alarms, reports: &reports };
-    let local = Arc::new(local::read(document, report, around, &others, &mut remarks));
+    let local::Local { mail, remarks, missing } = local::read(document, report, around, &others);
+    let local = Arc::new(mail);
     listeners.iter_mut().for_each(|listener| listener.local = Arc::clone(&local));
-    Config { queue, listeners, clients, local, accounts, alarms, reports, remarks }
+    Config { queue, listeners, clients, local, accounts, alarms, reports, remarks, missing_aliases: missing }
 }
 
 /// The largest content that every account carries, since the first open one has to, with room for what is added to it on

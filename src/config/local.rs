@@ -25,18 +25,26 @@ pub(super) struct Others<'a> {
     pub(super) reports: &'a ReportsConfig,
 }
 
-/// Reads both tables, and the file of aliases that they name; what is odd about that is added to `remarks`.
-pub(super) fn read(
-    document: &Table<'_>,
-    report: &mut Report<'_>,
-    around: &Surroundings,
-    others: &Others<'_>,
-    remarks: &mut Vec<String>,
-) -> LocalMail {
+/// What both tables come to.
+pub(super) struct Local {
+    pub(super) mail: LocalMail,
+    /// What is odd about the file of aliases.
+    pub(super) remarks: Vec<String>,
+    /// The file of aliases, where it is not there.
+    pub(super) missing: Option<PathBuf>,
+}
+
+/// Reads both tables, and the file of aliases that they name.
+pub(super) fn read(document: &Table<'_>, report: &mut Report<'_>, around: &Surroundings, others: &Others<'_>) -> Local {
+    let mut remarks = Vec::new();
     let own = own_aliases(document, report);
     let table = document.table(report, "local", ("local", KEYS), "a table [local]");
     let path = table.as_ref().and_then(|table| table.read(report, "aliases_file", |v| value::path(v, &around.folder)));
-    let file = path.as_ref().map(|at| read_file(at, report, remarks));
+    let (file, missing) = match path.as_ref().map(|at| (at, read_file(at, report, &mut remarks))) {
+        Some((at, None)) => (Some(AliasesFile::default()), Some(at.value.clone())),
+        Some((_, file)) => (file, None),
+        None => (None, None),
+    };
     let listed = table.as_ref().and_then(|table| table.list(report, "domains", Emptiness::Allowed, value::own_name));
     let listed: Option<Vec<String>> = listed.map(|domains| domains.into_iter().map(|at| at.value).collect());
 
@@ -44,7 +52,8 @@ pub(super) fn read(
     let named = mail_domains(others, targets);
     let domains = listed.unwrap_or_else(|| usual_domains(around, others.listeners, &named));
     let merged = Merged { own: &own, file: file.as_ref(), path: path.as_ref().map(|at| at.value.as_path()) };
-    LocalMail::new(merged.expanded(&domains, report, remarks), domains)
+    let mail = LocalMail::new(merged.expanded(&domains, report, &mut remarks), domains);
+    Local { mail, remarks, missing }
 }
 
 /// How an alias may be called, as it is looked up: the part of an address before the @, or `*`. No name otherwise; what begins
@@ -95,7 +104,8 @@ fn target(value: &DeValue<'_>) -> Result<Target, Wanted> {
     }
 }
 
-fn read_file(at: &At<PathBuf>, report: &mut Report<'_>, remarks: &mut Vec<String>) -> AliasesFile {
+/// None where it is not there.
+fn read_file(at: &At<PathBuf>, report: &mut Report<'_>, remarks: &mut Vec<String>) -> Option<AliasesFile> {
     let path = at.value.display();
     match aliases_file::read(&at.value) {
         Ok(Some(text)) => {
@@ -105,15 +115,15 @@ fn read_file(at: &At<PathBuf>, report: &mut Report<'_>, remarks: &mut Vec<String
             if more > 0 {
                 remarks.push(format!("{path}: {more} more lines that count for nothing"));
             }
-            file
+            Some(file)
         }
         Ok(None) => {
             remarks.push(format!("{path}, the `aliases_file`, is not there: only [aliases] counts"));
-            AliasesFile::default()
+            None
         }
         Err(found) => {
             report.add(at.line, "local.aliases_file", found, "a file of aliases, such as \"/etc/aliases\"");
-            AliasesFile::default()
+            Some(AliasesFile::default())
         }
     }
 }

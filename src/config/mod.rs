@@ -72,6 +72,8 @@ pub struct Config {
     pub reports: ReportsConfig,
     /// What is odd about files of others, and keeps nothing from running: a sentence each.
     pub remarks: Vec<String>,
+    /// The `aliases_file`, where it is not there.
+    pub missing_aliases: Option<PathBuf>,
 }
 
 /// `[alarms]`: whom to tell of trouble beside the log, and from when on it is trouble.

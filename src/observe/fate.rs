@@ -346,6 +346,11 @@ impl Observer {
         info!(event = "reloaded", "{what}");
     }
 
+    /// Something in a file of others counts for nothing.
+    pub fn remarked(&self, what: &str) {
+        warn!(event = "remark", "{what}");
+    }
+
     /// The daemon stops.
     pub fn stopping(&self, why: &str) {
         info!(event = "stopping", "stopping: {why}");

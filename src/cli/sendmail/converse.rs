@@ -20,7 +20,7 @@ pub(super) fn converse(socket: &Path, patience: Patience) -> Result<(), Complain
     let mut to_relay = stream.try_clone().map_err(cannot)?;
     std::thread::spawn(move || {
         // Where the relay has hung up, the other direction ends too, and with it this process.
-        let _ = pass_on(&mut io::stdin().lock(), &mut to_relay);
+        let _ = pass_on(&mut io::stdin().lock(), &mut Lines { out: &mut to_relay, ends: Ends::Unknown });
         let _ = to_relay.shutdown(Shutdown::Write);
     });
     match pass_on(&mut stream, &mut io::stdout().lock()) {
@@ -48,4 +48,71 @@ fn pass_on(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
     }
 }
 
+/// What is said, with CRLF at the ends of its lines where the first one ends in a bare LF: so programs of this machine write, and the
+/// relay would see no end of their message. Where the first one ends in CRLF nothing is touched: a bare LF is content there, and what
+/// somebody else has written must not end the message (SMTP smuggling).
+struct Lines<W> {
+    out: W,
+    ends: Ends,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ends {
+    /// The first line has not ended.
+    Unknown,
+    /// It has not, and the last octet is a CR.
+    AfterCr,
+    Lf,
+    CrLf,
+}
+
+impl<W: Write> Write for Lines<W> {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        for octet in octets {
+            self.ends = match (self.ends, octet) {
+                (Ends::Unknown, b'\n') => Ends::Lf,
+                (Ends::AfterCr, b'\n') => Ends::CrLf,
+                (Ends::Unknown | Ends::AfterCr, b'\r') => Ends::AfterCr,
+                (Ends::Unknown | Ends::AfterCr, _) => Ends::Unknown,
+                (known, _) => known,
+            };
+        }
+        if self.ends == Ends::Lf {
+            let mut mended = Vec::with_capacity(octets.len() + octets.len() / 32);
+            for octet in octets {
+                if *octet == b'\n' {
+                    mended.push(b'\r');
+                }
+                mended.push(*octet);
+            }
+            self.out.write_all(&mended)?;
+        } else {
+            self.out.write_all(octets)?;
+        }
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
 const BUFFER_OCTETS: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(pieces: &[&str]) -> String {
+        let mut lines = Lines { out: Vec::new(), ends: Ends::Unknown };
+        pieces.iter().for_each(|piece| lines.write_all(piece.as_bytes()).unwrap());
+        String::from_utf8(lines.out).unwrap()
+    }
+
+    #[test]
+    fn lines_end_as_the_first_one_does_and_bare_ends_are_mended() {
+        assert_eq!(said(&["EHLO", " x\nMAIL\n", "\n.\n"]), "EHLO x\r\nMAIL\r\n\r\n.\r\n");
+        assert_eq!(said(&["EHLO x\r", "\nDATA\r\n", "a\n.\n", "b\r\n"]), "EHLO x\r\nDATA\r\na\n.\nb\r\n");
+        assert_eq!(said(&["QUIT"]), "QUIT");
+    }
+}

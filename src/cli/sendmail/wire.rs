@@ -22,7 +22,7 @@ pub(super) struct Patience {
     pub(super) step: Duration,
     /// For the reply to the final dot (§4.5.3.2.6).
     pub(super) end: Duration,
-    /// Before each new try of what is left where a part of the recipients has the message already.
+    /// Before each new try, where the relay has no place now, or where a part of the recipients has the message already.
     pub(super) pauses: &'static [Duration],
 }
 
@@ -46,15 +46,25 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    /// Connects, and says EHLO.
+    /// Connects, and says EHLO. Waits where the relay has no place now: every caller is a connection of its own, and most do
+    /// not try again.
     ///
     /// # Errors
     /// What [`connect`] says, what the relay answers, or that it does not.
     pub(super) fn greet(socket: &Path, patience: Patience, talk: Talk) -> Result<Self, Complaint> {
-        let stream = BufReader::new(connect(socket, patience)?);
-        let mut relay = Self { stream, socket: socket.to_owned(), patience, talk, offered: Vec::new() };
-        let banner = relay.reply(patience.step, "its greeting")?;
-        relay.positive(banner, "its greeting")?;
+        let mut pauses = patience.pauses.iter();
+        let mut relay = loop {
+            let stream = BufReader::new(connect(socket, patience)?);
+            let mut relay = Self { stream, socket: socket.to_owned(), patience, talk, offered: Vec::new() };
+            let banner = relay.reply(patience.step, "its greeting")?;
+            match pauses.next() {
+                Some(pause) if banner.code == 421 => std::thread::sleep(*pause),
+                _ => {
+                    relay.positive(banner, "its greeting")?;
+                    break relay;
+                }
+            }
+        };
         let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let name = if !node.is_empty() && node.bytes().all(is_host_octet) { &node } else { "localhost" };
         let reply = relay.command(&format!("EHLO {name}"))?;

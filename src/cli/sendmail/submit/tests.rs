@@ -183,3 +183,23 @@ fn what_is_left_is_tried_again_where_a_part_has_it() {
         Stand::start(|verb, count| (verb == "MAIL" && count == 2).then_some("550 5.7.1 no")).submit(1002);
     assert_eq!(complaint(outcome).0, Code::NoPermission);
 }
+
+#[test]
+fn who_finds_no_place_now_comes_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("s");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let busy = std::thread::spawn(move || {
+        for greeting in ["421 4.7.0 too many", "421 4.7.0 too many", "220 relay.example", "421 4.3.2 stopping"] {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(format!("{greeting}\r\n250 relay.example\r\n").as_bytes()).unwrap();
+        }
+    });
+    let greet = |pauses| {
+        let patience = Patience { pauses, ..Patience::USUAL };
+        Relay::greet(&socket, patience, Talk::Silent).map(|_| ()).map_err(|complaint| complaint.code)
+    };
+    assert_eq!(greet(&[Duration::ZERO; 2]), Ok(()));
+    assert_eq!(greet(&[]), Err(Code::Temporary));
+    busy.join().unwrap();
+}

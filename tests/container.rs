@@ -28,8 +28,12 @@ fn the_image_is_small_and_runs_as_the_compose_file_says() {
     let work = TempDir::with_prefix_in("mailsluice-container-", "/var/tmp").unwrap();
     prepare(work.path());
     // Mounts, networks and rules for packets go with the namespaces, and what the engine notes under /run. What a machine
-    // with both kinds of cgroups has is none that crun likes.
-    let script = "mount -t tmpfs none /run; mount -t cgroup2 none /sys/fs/cgroup; ip link set lo up; exec \"$@\"";
+    // with both kinds of cgroups has is none that crun likes; and crun gives the container's user what `podman exec` has for
+    // input, which would be this machine's /dev/null.
+    let script = "mount -t tmpfs none /run; mount -t cgroup2 none /sys/fs/cgroup; ip link set lo up; \
+        null=$MAILSLUICE_TEST_CONTAINER_WORK/null; mknod -m 0666 \"$null\" c 1 3; mount --bind \"$null\" /dev/null; \
+        exec \"$@\"";
+    let before = fs::metadata("/dev/null").unwrap();
     let status = Command::new("unshare")
         .args([
             "--mount",
@@ -51,6 +55,8 @@ fn the_image_is_small_and_runs_as_the_compose_file_says() {
         .status()
         .unwrap();
     assert!(status.success(), "in the namespaces");
+    let after = fs::metadata("/dev/null").unwrap();
+    assert_eq!((after.uid(), after.gid()), (before.uid(), before.gid()), "/dev/null has another owner");
 }
 
 /// Buildah and Podman, with storage of their own.

@@ -110,12 +110,20 @@ async fn what_is_wrong_is_a_failure_with_what_to_do() {
         assert!(it["seen"].as_str().unwrap().contains(wanted), "{it}");
         assert!(it["advice"].as_str().unwrap().contains("mailsluice queue recover"), "{it}");
     };
-    damaged(b"no database at all, and of no use", "is damaged: the file is not a database");
+    damaged(&[b'x'; 8192], "is damaged: the file is not a database");
     let mut torn = queue.clone();
     torn[8 * 4096..12 * 4096].fill(0xA5);
     damaged(&torn, "of its pages cannot be read");
-    damaged(&queue[..40], "is damaged");
+    damaged(&queue[..40], "cut off in its header");
+    damaged(b"", "the file is empty");
     fs::write(site.path().join("queue.db"), &queue).unwrap();
+    // A copy that was put back is a sound queue.
+    let copy = site.path().join("copy.db");
+    assert!(site.run(&["queue", "backup", copy.to_str().unwrap()]).status.success());
+    for suffix in ["-wal", "-shm"] {
+        let _ = fs::remove_file(site.path().join(format!("queue.db{suffix}")));
+    }
+    fs::rename(&copy, site.path().join("queue.db")).unwrap();
     let before = files(site);
     assert!(findings(site, 0).iter().all(|one| one["standing"] != "failed"));
     assert_eq!(files(site), before);

@@ -235,6 +235,7 @@ fn check_tells_of_users_that_are_not_there_and_of_odd_aliases() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let file = site.path().join("aliases").display().to_string();
     for wanted in [
+        format!("unix:{}/submission for 127.0.0.0/8, ::1/128, users of this machine: ", site.path().display()),
         "client    web (normal priority, user no-such-user, root)\n".to_owned(),
         "warning   client web: this machine has no user no-such-user\n".to_owned(),
         "local     mail for localhost, localhost.localdomain,".to_owned(),

@@ -146,6 +146,25 @@ fn a_sound_queue_is_left_as_it_is() {
     assert_eq!(messages(&path).unwrap(), furnished.messages);
 }
 
+/// A copy that was put back is as good a queue as the one it was made of, and can be recovered like it.
+#[test]
+fn a_copy_that_was_put_back_is_a_sound_queue_too() {
+    let furnished = Furnished::new().packed();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queue.db");
+    std::fs::write(&path, &furnished.octets).unwrap();
+    assert_eq!(save(&path), None);
+    std::fs::write(folder.path().join("queue.db-damaged"), "memory that failed").unwrap();
+    assert_eq!(messages(&path).unwrap(), furnished.messages);
+
+    let mut random = fastrand::Rng::with_seed(3);
+    let mut recovered = 0;
+    for (number, harm) in (1..=furnished.pages()).zip([Harm::Zeroed, Harm::Garbage].into_iter().cycle()) {
+        recovered += usize::from(one_page(&furnished, number, harm, &mut random).is_some());
+    }
+    assert!(recovered * 2 > furnished.pages(), "{recovered} of {} are seen at all", furnished.pages());
+}
+
 #[test]
 fn every_page_may_be_damaged() {
     let furnished = Furnished::new();
@@ -357,6 +376,30 @@ fn a_recovery_that_was_interrupted_goes_on() {
     assert!(recovered.lost.is_empty(), "{recovered:#?}");
     assert_eq!(messages(&path).unwrap(), furnished.messages);
     assert_eq!(save(&path), None);
+}
+
+/// As it lies when there was no room for the note: nothing was put aside yet, so the damaged file must still be kept.
+#[test]
+fn a_recovery_that_was_interrupted_before_its_note_was_whole_keeps_the_damaged_file() {
+    let furnished = Furnished::new();
+    let folder = tempfile::tempdir().unwrap();
+    let (path, note) = (folder.path().join("queue.db"), folder.path().join("queue.db-recovering"));
+    let mut octets = furnished.octets.clone();
+    octets[..PAGE].fill(0);
+    std::fs::write(&path, &octets).unwrap();
+    std::fs::write(&note, "").unwrap();
+    let recovered = save(&path).unwrap();
+    assert!(std::fs::read(&recovered.kept_as).unwrap() == octets);
+    assert_eq!(messages(&path).unwrap(), furnished.messages);
+    // Of a sound queue such a note is nothing to go by.
+    std::fs::write(&note, "").unwrap();
+    assert_eq!(save(&path), None);
+    assert_eq!(messages(&path).unwrap(), furnished.messages);
+    // What was put aside and is gone is no empty queue.
+    std::fs::write(&note, "20260101T000000").unwrap();
+    recover(&path, true, &[], CapsUnknown::Full).unwrap_err();
+    std::fs::remove_file(&note).unwrap();
+    assert_eq!(messages(&path).unwrap(), furnished.messages);
 }
 
 /// Who meets damage leaves a mark; the next start checks everything, and goes on where nothing is wrong.

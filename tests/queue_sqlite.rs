@@ -89,6 +89,20 @@ fn what_is_no_queue_is_not_touched() {
     assert!(fs::read(&options.path).unwrap() == text);
 }
 
+/// Of a full disk, a crash or whatever ends the first start half-way.
+#[test]
+fn a_first_start_that_fails_leaves_nothing_that_looks_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(&folder);
+    let (journal, half) = (options.path.with_extension("db-journal"), options.path.with_extension("db-new"));
+    fs::write(&half, b"as far as it came").unwrap();
+    fs::create_dir(&journal).unwrap();
+    SqliteStore::open(options.clone()).unwrap_err();
+    fs::remove_dir(&journal).unwrap();
+    SqliteStore::open(options).unwrap();
+    assert!(!half.exists());
+}
+
 #[test]
 fn nobody_else_may_read_the_files() {
     let folder = tempfile::tempdir().unwrap();

@@ -218,6 +218,25 @@ async fn networks_add_a_listener_to_those_that_are_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn web_forms_and_devices_are_told_each_where_to_go() {
+    let scene = Scene::set().await;
+    fs::create_dir(scene.path("etc")).unwrap();
+    fs::write(scene.config(), "[[listener]]\naddress = \"127.0.0.1:25\"\n").unwrap();
+    let mut flags = scene.flags();
+    flags.retain(|flag| !flag.starts_with("--listen"));
+    flags.extend(["--no-test", "--networks=10.1.2.0/24", "--listen=10.1.2.3:2525"].map(str::to_owned));
+    let told = said(&scene.run(&flags));
+    assert!(told.contains("point a web form at localhost, port 25: no encryption, no login"), "{told}");
+    assert!(told.contains("point a device at 10.1.2.3, port 2525: no encryption, no login"), "{told}");
+
+    flags.pop();
+    flags.extend(["--force", "--listen=0.0.0.0:26"].map(str::to_owned));
+    let told = said(&scene.run(&flags));
+    assert!(told.contains("point a web form at localhost, port 26:"), "{told}");
+    assert!(told.contains("point a device at this machine's address, port 26:"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failure_says_what_to_do_and_leaves_the_files() {
     let scene = Scene::set().await;
     scene.sandbox.set_fault(Some(Fault::AuthDisabledTenant.into()));

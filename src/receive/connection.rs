@@ -212,13 +212,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         }
     }
 
-    /// Shakes hands, and tells the session. Where that fails, or the daemon stops meanwhile, the session is over: what the
-    /// client would say next is anybody's guess.
+    /// Shakes hands, and tells the session. Where that fails, or lasts too long for a daemon that stops, the session is
+    /// over: what the client would say next is anybody's guess.
     async fn secure(&mut self) {
         self.flow = Flow::Closing;
         let secured = tokio::select! {
             secured = self.stream.secure() => secured,
-            _ = self.shutdown.requested() => return,
+            () = courtesy(&mut self.shutdown) => return,
         };
         match secured {
             Ok(()) => {
@@ -346,8 +346,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         let Some(users) = self.services.users else { return Answer::Denied };
         tokio::select! {
             answer = self.services.commons.passwords.judge(users, credentials, self.peer.origin) => answer,
-            // A wrong password must not keep the daemon from stopping.
-            _ = self.shutdown.requested() => Answer::Refused(Refusal::Unavailable),
+            // A right one is known by then, and a wrong password must not keep the daemon from stopping.
+            () = courtesy(&mut self.shutdown) => Answer::Refused(Refusal::Unavailable),
         }
     }
 
@@ -376,6 +376,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         })
         .await?
     }
+}
+
+/// Ends when the daemon stops and who has just come has had the time to begin.
+pub(super) async fn courtesy(shutdown: &mut Shutdown) {
+    let grace = shutdown.requested().await;
+    sleep(grace.min(COURTESY)).await;
 }
 
 /// Closes our side, then reads what is still coming: a socket closed over unread input is reset, and takes the last reply

@@ -173,7 +173,7 @@ async fn serve(socket: Socket, origin: Origin, seat: Seat, shared: Arc<Shared>, 
     let opened = tokio::select! {
         biased;
         opened = open(socket, &settings, policy.timeout) => opened,
-        _ = shutdown.requested() => return,
+        () = connection::courtesy(&mut shutdown) => return,
     };
     let stream = match opened {
         Ok(Some(stream)) => stream,

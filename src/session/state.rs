@@ -96,6 +96,8 @@ enum Then {
 #[derive(Clone, Copy, Debug)]
 enum Term {
     Open,
+    /// Until its message has been answered: it has handed in none, and a login may come before.
+    ThisMessage,
     /// Until what is arriving or being asked has been answered.
     ThisAnswer,
 }
@@ -192,7 +194,9 @@ impl Session {
             | (State::Storing(..) | State::Enqueuing { .. } | State::Verifying { .. }, _) => {
                 self.term = Term::ThisAnswer;
             }
-            (State::Idle, Stop::AfterMessage) if self.purpose != Purpose::Fulfilled => self.term = Term::ThisAnswer,
+            (State::Idle | State::LoggingIn(_), Stop::AfterMessage) if self.purpose != Purpose::Fulfilled => {
+                self.term = Term::ThisMessage;
+            }
             (State::Content(..) | State::Mail(_), Stop::Now)
             | (State::Idle | State::LoggingIn(_) | State::Securing, _) => {
                 self.end(replies::shutting_down(&self.policy.hostname));
@@ -320,7 +324,7 @@ impl Session {
     fn go_on(&mut self, state: State) -> State {
         match self.term {
             Term::Open => state,
-            Term::ThisAnswer => {
+            Term::ThisMessage | Term::ThisAnswer => {
                 self.out.say(&replies::shutting_down(&self.policy.hostname));
                 self.out.push(Action::Close);
                 State::Closed

@@ -1,10 +1,12 @@
 """Hands mail to the relay on 127.0.0.1:25. `send FROM TO`: those numbers, on a few connections. `steadily FROM FILE`: one after
-another, each on a connection of its own, until the file is there. Prints how many were acknowledged; whatever is refused ends it
+another, each on a connection of its own, until the file is there; ten a second, so that a slow machine has not sent by then what
+the provider takes in a day. Prints how many were acknowledged; whatever is refused ends it
 with a failure."""
 
 import os
 import smtplib
 import sys
+import time
 from email.message import EmailMessage
 
 
@@ -40,6 +42,7 @@ def steadily(first, file):
         except smtplib.SMTPException:
             # The message is acknowledged; a daemon that stops has said 421 to the farewell, or hung up.
             session.close()
+        time.sleep(0.1)
     return count
 
 

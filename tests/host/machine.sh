@@ -24,7 +24,7 @@ machine_base() {
         { tail -n 20 "$base.log" >&2; return 1; }
 }
 
-# machine_boot: copies the root to $work/root and boots it. $machine is the process of its systemd.
+# machine_boot: copies the root to $work/root and boots it.
 machine_boot() {
     root=$work/root
     cp -a --reflink=auto "$base" "$root"
@@ -33,6 +33,11 @@ machine_boot() {
     : >"$work/console"
     # What waits for a terminal finds none.
     ln -s /dev/null "$root/etc/systemd/system/console-getty.service"
+    machine_on
+}
+
+# machine_on: boots $root. $machine is the process of its systemd.
+machine_on() {
     group=$(findmnt -n -t cgroup2 -o TARGET | head -n 1)/mailsluice-test-$$
     mkdir "$group"
     sh -c 'echo $$ >"$1/cgroup.procs" && shift && exec "$@"' sh "$group" \
@@ -46,7 +51,7 @@ machine_boot() {
 
 # inside COMMAND…: runs it in the machine, as its root.
 inside() {
-    nsenter --target "$machine" --mount --pid --uts --ipc --net --cgroup --root --wd=/ \
+    nsenter --target "$machine" --mount --pid --uts --ipc --net --cgroup --root --wd \
         env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \
         DEBIAN_FRONTEND=noninteractive "$@"
 }
@@ -54,16 +59,22 @@ inside() {
 # in_its_network COMMAND…: runs a program of this machine where the other one's ports are.
 in_its_network() { nsenter --target "$machine" --net "$@"; }
 
-# machine_end: ends it and removes what is left.
-machine_end() {
+# machine_off: takes its power away. What is on its disk stays.
+machine_off() {
     if [ -n "${namespaces:-}" ]; then
         kill -KILL "$namespaces" 2>/dev/null || true
         wait "$namespaces" 2>/dev/null || true
+        namespaces=
     fi
     if [ -n "${group:-}" ] && [ -d "$group" ]; then
         await "the end of its processes" 20 is_empty "$group" || true
         find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || true
     fi
+}
+
+# machine_end: ends it and removes what is left.
+machine_end() {
+    machine_off
     [ -z "${work:-}" ] || rm -rf --one-file-system "$work"
 }
 

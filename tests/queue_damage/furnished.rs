@@ -7,7 +7,7 @@ use std::time::Duration;
 use mailsluice::ids::{LoginKey, MessageId};
 use mailsluice::provider::Caps;
 use mailsluice::queue::record::{Claim, ClaimRequest, Fate, NewMessage, Operation};
-use mailsluice::queue::sqlite::{Machine, SqliteStore};
+use mailsluice::queue::sqlite::{Existing, Machine, SqliteStore, back_up};
 use mailsluice::queue::{QueueStore, StoreError};
 use mailsluice::route::Priority;
 use mailsluice::schedule::verdict::Outcome;
@@ -80,6 +80,18 @@ impl Furnished {
         let octets = std::fs::read(&path).unwrap();
         assert!(!folder.path().join("queue.db-wal").exists(), "it lies in one file");
         Self { owners: owners(&path, octets.len() / PAGE), messages, octets }
+    }
+
+    /// The same as a copy of it lies, by `queue backup` or VACUUM: its trees begin elsewhere.
+    pub(super) fn packed(&self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, copy) = (folder.path().join("queue.db"), folder.path().join("copy.db"));
+        std::fs::write(&path, &self.octets).unwrap();
+        back_up(&path, &copy, Existing::Keep).unwrap();
+        // The first opening makes a log for it.
+        drop(SqliteStore::open(super::options_of(&copy)).unwrap());
+        let octets = std::fs::read(&copy).unwrap();
+        Self { owners: owners(&copy, octets.len() / PAGE), messages: self.messages.clone(), octets }
     }
 
     pub(super) fn pages(&self) -> usize {

@@ -199,8 +199,13 @@ fn test_account(config: &Path, told: &Told) -> Result<(), Failure> {
         let secret = told.answers.secret_file(config);
         let secret = secret.map(|path| format!(" (the secret is in {})", path.display())).unwrap_or_default();
         let shown = quoted(config);
+        let start = if start::are_units_for(config) {
+            format!("\nAnd once that works, start the relay: {}", start::advice())
+        } else {
+            String::new()
+        };
         Failure::Said(format!(
-            "{}\nThe files stay as they are{secret}. When it is mended: mailsluice --config {shown} account test {name}\n\
+            "{}\nThe files stay as they are{secret}. When it is mended: mailsluice --config {shown} account test {name}{start}\n\
              To answer the questions again: mailsluice --config {shown} setup --force",
             failure.text(),
         ))
@@ -250,12 +255,25 @@ fn next_steps(config: &Path, settings: &Config, told: &Told) -> Result<(), Failu
         say!("    mailsluice --config {shown} account login {name}")?;
         say!("    mailsluice --config {shown} account test {name}")?;
     }
-    let address =
-        settings.listeners.first().and_then(|listener| listener.addresses.iter().find_map(ListenAddress::tcp));
-    if let Some(address) = address {
-        let host = if address.ip().is_loopback() { "localhost".into() } else { "this machine's address".to_owned() };
-        say!("  point a web form or a device at {host}, port {}: no encryption, no login", address.port())?;
-    }
+    where_mail_is_handed_in(settings)?;
     say!("  look at all of it: mailsluice --config {shown} doctor")?;
+    Ok(())
+}
+
+/// What a web form and a device are told: by its first address for each, as a person would type it there.
+fn where_mail_is_handed_in(settings: &Config) -> Result<(), Failure> {
+    let addresses =
+        || settings.listeners.iter().flat_map(|listener| &listener.addresses).filter_map(ListenAddress::tcp);
+    let inner = addresses().find(|address| address.ip().is_loopback());
+    let outer = addresses().find(|address| !address.ip().is_loopback());
+    // One that takes all addresses takes the inner one too.
+    if let Some(address) = inner.or(outer.filter(|address| address.ip().is_unspecified())) {
+        say!("  point a web form at localhost, port {}: no encryption, no login", address.port())?;
+    }
+    if let Some(address) = outer {
+        let unspecified = address.ip().is_unspecified();
+        let host = if unspecified { "this machine's address".to_owned() } else { address.ip().to_string() };
+        say!("  point a device at {host}, port {}: no encryption, no login", address.port())?;
+    }
     Ok(())
 }

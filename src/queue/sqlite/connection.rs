@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Error, ErrorCode, OpenFlags};
 
-use super::place::beside;
+use super::place::{beside, folder_of};
 use super::{checkpoint, damage, schema};
 use crate::queue::error::{Full, OpenError, StoreError};
 
@@ -38,13 +38,12 @@ pub(super) fn connect(path: &Path) -> Result<Connection, OpenError> {
 /// beside it; it would also make the file readable by whom the umask allows. Log and index take the mode of the database.
 fn lay(path: &Path) -> Result<(), OpenError> {
     let io = |what| move |source| OpenError::Io { path: path.to_owned(), what, source };
-    let log = beside(path, "wal").metadata().map_or(0, |metadata| metadata.len());
-    if !path.exists() && log > 0 {
-        return Err(damage::report(path, "the database is not there, but its log is"));
-    }
-    match std::fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-        made => return made.map(drop).map_err(io("cannot make the database of the queue")),
+    if !path.exists() {
+        let log = beside(path, "wal").metadata().map_or(0, |metadata| metadata.len());
+        return match log {
+            0 => make(path),
+            _ => Err(damage::report(path, "the database is not there, but its log is")),
+        };
     }
     // Whether this user may.
     let file = std::fs::OpenOptions::new().read(true).write(true).open(path);
@@ -55,15 +54,37 @@ fn lay(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// A new queue gets its name when it is complete: what a crash or a full disk leaves of its making must not look like a
+/// damaged one.
+fn make(path: &Path) -> Result<(), OpenError> {
+    let io = |what| move |source| OpenError::Io { path: path.to_owned(), what, source };
+    let new = beside(path, "new");
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(io("cannot be made anew")(error)),
+        _ => {}
+    }
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.read(true).write(true).create_new(true).mode(0o600).open(&new);
+    let file = file.map_err(io("cannot make the database of the queue"))?;
+    let filled = Connection::open_with_flags(&new, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        .and_then(|mut connection| {
+            // Before the first table, or it is without effect.
+            connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+            connection.pragma_update(None, "journal_mode", "OFF")?;
+            schema::migrate(&mut connection, 0)
+        });
+    filled.map_err(|error| OpenError::Database { path: path.to_owned(), detail: error.to_string() })?;
+    file.sync_all()
+        .and_then(|()| std::fs::rename(&new, path))
+        .and_then(|()| std::fs::File::open(folder_of(path))?.sync_all())
+        .map_err(io("cannot make the database of the queue"))
+}
+
 /// Opens a database. A connection that is the last to close leaves the log as it is, until [`may_tidy`] is said of it.
 pub(super) fn open_file(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    // Before the first table, or it is without effect; and only then, since it writes to the file.
-    if connection.pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0))? == 0 {
-        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;

@@ -11,7 +11,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::connection::open_to_read;
-use super::place::{self, beside};
+use super::place::beside;
 use super::salvage::{self, Files, Torn};
 use super::schema;
 use crate::queue::error::OpenError;
@@ -47,7 +47,7 @@ pub(super) fn look(path: &Path) -> Result<(), OpenError> {
 /// What SQLite would pass over, in a file that is there: synced transactions in a damaged log; a header that is not as in
 /// every queue, so that it would take text for another encoding, leave the pointer map alone, or refuse to write (SQLite
 /// file format, section 1.3).
-fn passed_over(path: &Path) -> io::Result<Option<&'static str>> {
+pub(super) fn passed_over(path: &Path) -> io::Result<Option<&'static str>> {
     let mut header = [0; 100];
     match File::open(path).and_then(|mut file| file.read_exact(&mut header)) {
         Err(error) if error.kind() == ErrorKind::UnexpectedEof && path.metadata()?.len() > 0 => {
@@ -72,7 +72,9 @@ fn passed_over(path: &Path) -> io::Result<Option<&'static str>> {
     let number = |at: usize| u32::from_be_bytes([newest[at], newest[at + 1], newest[at + 2], newest[at + 3]]);
     // Before the first table they are not set.
     let made = [44, 56].iter().any(|at| number(*at) != 0);
-    let sound = fits(&header) && fits(newest) && (!made || number(44) == 4 && number(52) > 0 && number(56) == 1);
+    // A queue that a person has made anew from a dump has not what ours has, and is whole without.
+    let vacuums = number(52) > 0 || number(64) == 0;
+    let sound = fits(&header) && fits(newest) && (!made || number(44) == 4 && vacuums && number(56) == 1);
     Ok((!sound).then_some("its header is not that of a queue"))
 }
 
@@ -92,42 +94,6 @@ pub(super) fn mark(path: &Path, what: &str) {
 /// Whether damage was met.
 pub(super) fn is_marked(path: &Path) -> bool {
     beside(path, MARK).exists()
-}
-
-/// What is wrong with a queue, by its files alone, and without SQLite, which would make an index of the log beside them. Reads
-/// all of it. None where nothing is wrong, where there is no queue yet, and where this user may not read it.
-pub fn seen(path: &Path) -> Option<String> {
-    if place::is_held(path) {
-        // Whoever has it writes to it, and finds what there is to be found.
-        return None;
-    }
-    if beside(path, RECOVERING).exists() {
-        return Some("`queue recover` was interrupted".into());
-    }
-    if let Ok(noted) = std::fs::read_to_string(beside(path, MARK)) {
-        return Some(format!("this was met: {}", noted.trim()));
-    }
-    if !path.exists() {
-        let log = beside(path, "wal").metadata().map_or(0, |metadata| metadata.len());
-        return (log > 0).then(|| "the database is not there, but its log is".into());
-    }
-    let mut begin = [0; SIGNATURE.len()];
-    match std::fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut begin)) {
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return None,
-        Err(error) => return Some(error.to_string()),
-        Ok(()) if &begin != SIGNATURE => return Some("the file is not a database".into()),
-        Ok(()) => {}
-    }
-    let found = salvage::read(&Files::of(path), &mut |_| Ok(()));
-    // A daemon may have come meanwhile.
-    if place::is_held(path) {
-        return None;
-    }
-    match found {
-        Ok(damage) if damage.pages == 0 && damage.tables.is_empty() => None,
-        Ok(damage) => Some(format!("{} of its pages cannot be read, or not wholly", damage.pages.max(1))),
-        Err(error) => Some(error.to_string()),
-    }
 }
 
 /// Checks everything; none where nothing is wrong.
@@ -171,8 +137,6 @@ pub(super) fn check(connection: &Connection) -> rusqlite::Result<Option<String>>
     Ok((found != "ok").then(|| found.lines().take(2).collect::<Vec<_>>().join(": ")))
 }
 
-/// How a database begins (SQLite file format, section 1.3).
-const SIGNATURE: &[u8; 16] = b"SQLite format 3\0";
 /// The file beside the database that says that damage was met.
 pub(super) const MARK: &str = "damaged";
 /// The file beside the database that says that it is being replaced: by which stamp its damaged files are kept.

@@ -1,6 +1,6 @@
 //! AUTH (RFC 4954).
 
-use super::{Session, State};
+use super::{Session, State, Term};
 use crate::session::auth::{Exchange, Progress, is_cancelled};
 use crate::session::contract::{Action, Answer, AuthRule, Manners, Question, Step, Tls};
 use crate::session::greeting::{Kind, Standing};
@@ -112,7 +112,10 @@ impl Session {
             Answer::Refused(_) => self.refuse_in(State::Idle, Step::Auth, replies::login_unavailable()),
             Answer::Stored | Answer::Enqueued(_) => State::Idle,
         };
-        self.go_on(state)
+        match self.term {
+            Term::ThisMessage => state,
+            Term::Open | Term::ThisAnswer => self.go_on(state),
+        }
     }
 }
 

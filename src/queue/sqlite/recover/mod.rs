@@ -122,19 +122,28 @@ pub fn recover(
     let begun = std::fs::read_to_string(beside(database, damage::RECOVERING)).ok();
     let begun = begun.map(|stamp| stamp.trim().to_owned()).filter(|stamp| !stamp.is_empty());
     if begun.is_none() && damage::what_is_wrong(database).is_none() {
-        let _ = std::fs::remove_file(beside(database, damage::MARK));
+        for left in [damage::MARK, damage::RECOVERING] {
+            let _ = std::fs::remove_file(beside(database, left));
+        }
         return Ok(None);
     }
     // One that was interrupted goes on with the files it had put aside.
     let stamp = begun.clone().unwrap_or_else(stamp);
     let aside = Files::of(&beside(database, &format!("damaged-{stamp}")));
     let files = if begun.is_some() { aside.clone() } else { Files::of(database) };
+    if begun.is_some() && !files.database.exists() && !files.log.exists() {
+        let what = "was put aside by a recovery that was interrupted, and is not there any more";
+        return Err(RecoverError::Io { path: files.database, what, source: ErrorKind::NotFound.into() });
+    }
     let new = beside(database, "recovered");
     let contents = beside(database, &format!("lost-{stamp}"));
     let failed = |detail: String| RecoverError::New { path: new.clone(), detail };
     let mut recovered = build(&files, &new, &contents, logins, caps).map_err(|error| failed(error.to_string()))?;
     recovered.kept_as.clone_from(&aside.database);
-    exchange(database, &new, &aside, &stamp)?;
+    if begun.is_none() {
+        put_aside(database, &aside, &stamp)?;
+    }
+    exchange(database, &new)?;
     drop(place);
     Ok(Some(recovered))
 }
@@ -233,41 +242,50 @@ fn finish(
     Ok(recovered)
 }
 
-/// Puts the new file in the place of the damaged one, which keeps another name. Whatever happens in between, either the
-/// old files are in their place, or a mark says that this has to be done again.
-fn exchange(database: &Path, new: &Path, aside: &Files, stamp: &str) -> Result<(), RecoverError> {
-    let io = |path: &Path, what| {
-        let path = path.to_owned();
-        move |source| RecoverError::Io { path, what, source }
-    };
-    let folder = folder_of(database);
-    let synced = || File::open(folder).and_then(|folder| folder.sync_all()).map_err(io(folder, "cannot be written"));
+/// Gives the damaged files another name beside their own, and notes which: from then on the recovery goes on with those.
+/// The note appears whole or not at all, or they would be taken for kept when they are not.
+fn put_aside(database: &Path, aside: &Files, stamp: &str) -> Result<(), RecoverError> {
     let ours = Files::of(database);
-    let mark = beside(database, damage::RECOVERING);
-    if !mark.exists() {
-        for (from, to) in [(&ours.database, &aside.database), (&ours.log, &aside.log)] {
-            match std::fs::hard_link(from, to) {
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                linked => linked.map_err(io(to, "the damaged file cannot be kept under this name"))?,
-            }
+    for (from, to) in [(&ours.database, &aside.database), (&ours.log, &aside.log)] {
+        match std::fs::hard_link(from, to) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            linked => linked.map_err(io(to, "the damaged file cannot be kept under this name"))?,
         }
-        let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&mark);
-        let written = written
-            .and_then(|mut file| io::Write::write_all(&mut file, stamp.as_bytes()).and_then(|()| file.sync_all()));
-        written.map_err(io(&mark, "cannot be written"))?;
-        synced()?;
     }
+    let mark = beside(database, damage::RECOVERING);
+    let partial = beside(&mark, "partial");
+    let written = remove(&partial)
+        .and_then(|()| OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial))
+        .and_then(|mut file| io::Write::write_all(&mut file, stamp.as_bytes()).and_then(|()| file.sync_all()))
+        .and_then(|()| std::fs::rename(&partial, &mark));
+    written.map_err(io(&mark, "cannot be written"))?;
+    sync_folder(database)
+}
+
+/// Puts the new file in the place of the damaged one, which has another name too. Whatever happens in between, the mark
+/// says that this has to be done again.
+fn exchange(database: &Path, new: &Path) -> Result<(), RecoverError> {
     // A log belongs to whatever database lies beside it.
-    for left in [&ours.log, &beside(database, "shm")] {
+    for left in [&Files::of(database).log, &beside(database, "shm")] {
         remove(left).map_err(io(left, "cannot be removed"))?;
     }
     std::fs::rename(new, database).map_err(io(database, "the new queue cannot be put in its place"))?;
-    synced()?;
+    sync_folder(database)?;
     for left in [damage::MARK, damage::RECOVERING] {
         let left = beside(database, left);
         remove(&left).map_err(io(&left, "cannot be removed"))?;
     }
-    synced()
+    sync_folder(database)
+}
+
+fn sync_folder(database: &Path) -> Result<(), RecoverError> {
+    let folder = folder_of(database);
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io(folder, "cannot be written"))
+}
+
+fn io(path: &Path, what: &'static str) -> impl FnOnce(io::Error) -> RecoverError {
+    let path = path.to_owned();
+    move |source| RecoverError::Io { path, what, source }
 }
 
 fn files_exist(database: &Path) -> bool {

@@ -7,6 +7,7 @@
 mod image;
 mod log;
 mod page;
+mod roots;
 mod tables;
 
 use std::collections::{HashMap, HashSet};
@@ -70,7 +71,7 @@ pub(super) fn read(files: &Files, take: &mut dyn FnMut(Row) -> rusqlite::Result<
         map: (0, None),
         take,
     };
-    for (root, table) in tables::roots()? {
+    for (root, table) in reading.roots()? {
         // An older queue has fewer tables: the page is something else, or not there.
         if matches!(reading.entry(root), Entry::Root | Entry::Unreadable) && root <= reading.image.pages() {
             reading.walk(root, table)?;

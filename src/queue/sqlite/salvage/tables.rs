@@ -1,9 +1,7 @@
-//! The tables of a queue as a damaged file is read for them: what their rows look like, and where their trees begin.
+//! The tables of a queue as a damaged file is read for them: what their rows look like.
 
-use rusqlite::Connection;
 use rusqlite::types::Value;
 
-use super::super::schema;
 use super::page::Kind;
 use crate::smtp::Address;
 
@@ -75,6 +73,11 @@ const SHAPES: [Shape; 12] = [
 ];
 
 impl Table {
+    /// The one of this name, where it is read.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        SHAPES.iter().find(|shape| shape.name == name).map(|shape| shape.table)
+    }
+
     /// The name of the table or index.
     pub(in crate::queue::sqlite) fn name(self) -> &'static str {
         self.shape().name
@@ -147,19 +150,4 @@ pub(super) fn by_looks(kind: Kind, records: &[(i64, Vec<Value>)]) -> Option<Tabl
     };
     let shape = SHAPES.iter().find(fits)?;
     records.iter().all(|(rowid, record)| shape.table.row(*rowid, record.clone()).is_some()).then_some(shape.table)
-}
-
-/// The first page of each tree. SQLite gives them out one after the other as tables are made, where auto_vacuum is on,
-/// so they are the same in every queue, and page 1 is not needed to find them.
-pub(super) fn roots() -> rusqlite::Result<Vec<(u32, Option<Table>)>> {
-    let mut connection = Connection::open_in_memory()?;
-    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    schema::migrate(&mut connection, 0)?;
-    let mut statement = connection.prepare("SELECT rootpage, name FROM sqlite_schema WHERE rootpage > 0")?;
-    let rows = statement.query_map((), |row| {
-        let name: String = row.get(1)?;
-        let shape = SHAPES.iter().find(|shape| shape.name == name);
-        Ok((row.get(0)?, shape.map(|shape| shape.table)))
-    })?;
-    rows.collect()
 }

@@ -295,6 +295,43 @@ fn every_frame_of_the_log_may_be_damaged() {
     assert!(said > frames * 2, "{said} of {frames} frames");
 }
 
+/// Who finds damage at opening leaves the log where it is too: it is what the rest can be recovered from.
+#[test]
+fn neither_a_damaged_database_nor_its_log_is_touched() {
+    let furnished = Furnished::new();
+    let folder = tempfile::tempdir().unwrap();
+    let (path, beside) = (folder.path().join("queue.db"), folder.path().join("queue.db-wal"));
+    let (mut octets, log) = furnished.with_log(&["a", "b"]);
+    let page = *furnished.owners.iter().find(|(_, owner)| owner.name == "charge").unwrap().0;
+    octets[(page - 1) * PAGE..page * PAGE].fill(0);
+    std::fs::write(&path, &octets).unwrap();
+    std::fs::write(&beside, &log).unwrap();
+    assert!(matches!(opened_or_refused(&path), Some(OpenError::Damaged { .. })));
+    assert!(std::fs::read(&beside).unwrap() == log, "the log is as it was");
+    assert!(save(&path).unwrap().lost.is_empty());
+    assert_eq!(messages(&path).unwrap().len(), furnished.messages.len() + 2);
+}
+
+/// A page that does not add up may hold what was never written: what is read of it goes nowhere by itself.
+#[test]
+fn what_is_read_of_a_page_that_is_not_whole_is_put_on_hold() {
+    let furnished = Furnished::new();
+    let leaf = |owner: &furnished::Owner| owner.name == "delivery" && owner.kind == "leaf";
+    let page = *furnished.owners.iter().rfind(|(_, owner)| leaf(owner)).unwrap().0;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queue.db");
+    let mut octets = furnished.octets.clone();
+    // The count of octets that are free between its cells.
+    octets[(page - 1) * PAGE + 7] ^= 1;
+    std::fs::write(&path, &octets).unwrap();
+    let recovered = save(&path).unwrap();
+    assert!(recovered.lost.is_empty() && recovered.held.len() > 10, "{recovered:#?}");
+    let found = messages(&path).unwrap();
+    for held in &recovered.held {
+        assert_eq!(found[&held.id.0].fate, Fate::Held, "{held:?}");
+    }
+}
+
 /// Nothing is sent that may have been sent within a cap that nobody can count any more.
 #[test]
 fn caps_are_full_where_the_ledger_is_lost() {

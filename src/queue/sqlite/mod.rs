@@ -125,7 +125,14 @@ impl SqliteStore {
             next_charge: 0,
             options,
         };
-        store.load().map_err(|error| not_opened(&store.options.path, &error))?;
+        if let Err(error) = store.load() {
+            let refused = not_opened(&store.options.path, &error);
+            if let OpenError::Damaged { what, .. } = &refused {
+                // Or the last connection to close would move the log into a damaged file.
+                store.give_up(&StoreError::Damaged(what.clone()));
+            }
+            return Err(refused);
+        }
         connection::may_tidy(&store.connection, &store.options.path);
         Ok(store)
     }

@@ -203,7 +203,7 @@ fn what_was_delivered_since_the_copy_can_be_taken_out_of_it() {
 fn a_file_that_is_there_stays_and_the_queue_itself_is_no_copy() {
     let folder = tempfile::tempdir().unwrap();
     let (database, copy) = (folder.path().join("queue.db"), folder.path().join("copy"));
-    let refused = |file: &Path, existing| back_up(&database, file, existing).unwrap_err().to_string();
+    let refused = |file: &Path, existing| back_up(&database, file, existing, 0).unwrap_err().to_string();
     assert!(refused(&copy, Existing::Keep).contains("there is no queue to copy"));
     drop(SqliteStore::open(options(&folder)).unwrap());
     std::fs::write(&copy, "precious").unwrap();
@@ -215,7 +215,11 @@ fn a_file_that_is_there_stays_and_the_queue_itself_is_no_copy() {
         assert!(said.contains("belongs to the queue itself"), "{own}: {said}");
     }
     assert!(refused(&folder.path().join("nowhere/copy"), Existing::Keep).contains("nowhere/copy.partial"));
-    back_up(&database, &copy, Existing::Replace).unwrap();
+    // The queue would take no more mail with less.
+    let full = back_up(&database, &copy, Existing::Replace, u64::MAX).unwrap_err().to_string();
+    assert!(full.contains("`queue.min_free`") && full.contains("another disk"), "{full}");
+    assert_eq!(std::fs::read(&copy).unwrap(), b"precious");
+    back_up(&database, &copy, Existing::Replace, 0).unwrap();
     assert!(std::fs::read(&copy).unwrap().starts_with(b"SQLite format 3\0"));
     assert!(!folder.path().join("copy.partial").exists());
 }
@@ -242,7 +246,7 @@ fn root_copies_a_queue_and_leaves_it_to_its_owner() {
     give();
     let (database, elsewhere) = (folder.path().join("queue.db"), tempfile::tempdir().unwrap());
     let look = |file: &Path| {
-        let copied = back_up(&database, file, Existing::Keep).unwrap();
+        let copied = back_up(&database, file, Existing::Keep, 0).unwrap();
         assert_eq!((copied.waiting, copied.messages), (1, 1));
         assert_eq!(file.metadata().unwrap().uid(), 0);
         for entry in folder.path().read_dir().unwrap() {

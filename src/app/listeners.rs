@@ -225,7 +225,6 @@ pub(super) fn reload(
     });
     let told = match outcome {
         Ok(fresh) => {
-            fresh.remarks.iter().for_each(|remark| observer.remarked(remark));
             config.send_replace(Arc::new(fresh));
             let said = match Provenance::of(file) {
                 Provenance::File(file) => format!("{} was read again and counts from now on", file.display()),

@@ -66,7 +66,11 @@ fn tell(path: &Path, config: &Config) -> Result<(), Failure> {
 fn of_local_mail(config: &Config) -> Result<(), Failure> {
     let domains: Vec<&str> = config.local.domains().collect();
     let domains = if domains.is_empty() { "no domain".into() } else { domains.join(", ") };
-    say!("local     mail for {domains} goes by {} aliases", config.local.alias_count())?;
+    let aliases = match config.local.alias_count() {
+        1 => "1 alias".into(),
+        count => format!("{count} aliases"),
+    };
+    say!("local     mail for {domains} goes by {aliases}")?;
     let findings = local::look(config);
     findings
         .iter()

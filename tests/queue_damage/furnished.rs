@@ -87,7 +87,7 @@ impl Furnished {
         let folder = tempfile::tempdir().unwrap();
         let (path, copy) = (folder.path().join("queue.db"), folder.path().join("copy.db"));
         std::fs::write(&path, &self.octets).unwrap();
-        back_up(&path, &copy, Existing::Keep).unwrap();
+        back_up(&path, &copy, Existing::Keep, 0).unwrap();
         // The first opening makes a log for it.
         drop(SqliteStore::open(super::options_of(&copy)).unwrap());
         let octets = std::fs::read(&copy).unwrap();

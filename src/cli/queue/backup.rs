@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::super::Failure;
 use super::super::output::{counted, say};
 use crate::app::AppError;
-use crate::config::queue_path;
+use crate::config::{Config, QueueConfig, queue_path};
 use crate::queue::sqlite::{BackupError, Existing, back_up};
 use crate::time::wall_clock;
 
@@ -24,7 +24,10 @@ impl Backup {
         let database = queue_path(config).map_err(AppError::from)?;
         let existing = if self.force { Existing::Replace } else { Existing::Keep };
         let begun = wall_clock();
-        let copied = back_up(&database, &self.file, existing).map_err(|error| match error {
+        // Whatever else may be wrong with the configuration, a copy is wanted.
+        let min_free = Config::load_without_secrets(config)
+            .map_or(QueueConfig::default().min_free, |config| config.queue.min_free);
+        let copied = back_up(&database, &self.file, existing, min_free).map_err(|error| match error {
             BackupError::Open(error) => Failure::App(error.into()),
             other => Failure::Said(other.to_string()),
         })?;

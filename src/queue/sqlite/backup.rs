@@ -41,7 +41,10 @@ pub enum BackupError {
     #[error("{0}: belongs to the queue itself; name another file")]
     Queue(PathBuf),
     /// There is no room for it.
-    #[error("{path}: there is no room for a copy: it may take {wanted} octets, and {free} are free")]
+    #[error(
+        "{path}: there is no room for a copy: it may take {wanted} octets, and {free} are free, of which the queue needs \
+         {spare} (`queue.min_free`) to go on taking mail; name a file on another disk"
+    )]
     NoRoom {
         /// The folder.
         path: PathBuf,
@@ -49,6 +52,8 @@ pub enum BackupError {
         wanted: u64,
         /// Octets that this process may write there.
         free: u64,
+        /// Octets of these that are to stay free.
+        spare: u64,
     },
     /// The copy is not what was read.
     #[error(
@@ -90,11 +95,12 @@ pub enum Existing {
 }
 
 /// Copies the queue with this database to `file`, whether somebody uses it or not: everything that was committed before.
-/// The copy is checked and on disk (0600) before it has its name. Nothing is written to the queue. Blocking.
+/// The copy is checked and on disk (0600) before it has its name. Nothing is written to the queue. On its own file system
+/// `min_free` octets stay free, without which it would take no more mail. Blocking.
 ///
 /// # Errors
 /// What is in the way; then there is no new file.
-pub fn back_up(database: &Path, file: &Path, existing: Existing) -> Result<Copied, BackupError> {
+pub fn back_up(database: &Path, file: &Path, existing: Existing, min_free: u64) -> Result<Copied, BackupError> {
     let io = |path: &Path, what| {
         let path = path.to_owned();
         move |source| BackupError::Io { path, what, source }
@@ -109,8 +115,9 @@ pub fn back_up(database: &Path, file: &Path, existing: Existing) -> Result<Copie
     }
     let wanted = found.len() + beside(database, "wal").metadata().map_or(0, |log| log.len());
     let folder = folder_of(file);
-    if let Some(free) = Survey::of(file).free.filter(|free| *free < wanted) {
-        return Err(BackupError::NoRoom { path: folder.to_owned(), wanted, free });
+    let spare = if folder.metadata().is_ok_and(|folder| folder.dev() == found.dev()) { min_free } else { 0 };
+    if let Some(free) = Survey::of(file).free.filter(|free| *free < wanted.saturating_add(spare)) {
+        return Err(BackupError::NoRoom { path: folder.to_owned(), wanted, free, spare });
     }
     let mut partial = file.as_os_str().to_owned();
     partial.push(".partial");

@@ -48,8 +48,11 @@ pub(super) fn mend(field: &Field<'_>, owner: Owner, declared: Option<&str>) -> O
     let encoded = match Grammar::of(field, owner) {
         Grammar::Parameters => Some(encode_parameters(&value, room)),
         Grammar::Addresses => mailbox::encode_list(&value, room)
-            // What is no address any more once it fits a line may be text.
-            .or_else(|| found.long.then(|| mailbox::encode_list(&lines::break_words(&value, room), room)).flatten()),
+            // What is no address any more once its words fit a line may be text.
+            .or_else(|| {
+                let broken = lines::break_words(&value, room);
+                (broken != value).then(|| mailbox::encode_list(&broken, room)).flatten()
+            }),
         Grammar::Other if value.is_ascii() => Some(value.clone()),
         Grammar::Other | Grammar::Text => Some(encode_unstructured(&value, room)),
     };
@@ -327,6 +330,16 @@ mod tests {
                 prop_assert!(twice.is_none(), "{}\n{twice:?}", String::from_utf8_lossy(mended.field.raw()));
             }
         }
+    }
+
+    #[test]
+    fn what_has_been_mended_stays_as_it_is() {
+        // The comment has no end, and its word fits a line but leaves no room.
+        let raw = format!("To: ü({}@b\0\r\n", "a".repeat(950));
+        let (block, _) = HeaderBlock::split(raw.as_bytes());
+        let mended = mend(&block.fields()[0], Owner::Message, None).unwrap().field;
+        let (again, _) = HeaderBlock::split(mended.raw());
+        assert!(mend(&again.fields()[0], Owner::Message, None).is_none(), "{}", String::from_utf8_lossy(mended.raw()));
     }
 
     #[test]

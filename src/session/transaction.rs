@@ -116,10 +116,13 @@ impl Transaction {
         let there = &self.envelope.recipients;
         let new: Vec<Address> = addresses.iter().filter(|address| !there.contains(address)).cloned().collect();
         // The first is taken whole, however many addresses its alias has: sent again it would have as many.
-        if !there.is_empty() && there.len() + new.len() > policy.max_recipients && !new.is_empty() {
+        let too_many = !there.is_empty() && there.len() + new.len() > policy.max_recipients && !new.is_empty();
+        let is_alias = addresses != std::slice::from_ref(recipient);
+        // Any number of names may stand for one address, and each is remembered.
+        if too_many || is_alias && self.aliased.len() >= policy.max_recipients {
             return Err(replies::too_many_recipients(policy.max_recipients));
         }
-        if addresses != std::slice::from_ref(recipient) {
+        if is_alias {
             self.aliased.push(written.to_owned());
         }
         self.envelope.recipients.extend(new);

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use super::PER_MAP;
 use super::log::{Log, Torn};
 
 /// Octets of a page: SQLite's default, and no queue has another.
@@ -53,8 +54,10 @@ impl Image {
             let _ = database.read_exact_at(&mut header, 0);
         }
         let known = pages_by_header(&header);
-        // The log knows best, then the header; a file may be longer than its database.
-        let pages = log.pages.or(known).unwrap_or(length);
+        // The log knows best, then the header; a file may be longer than its database. Nor are there pages far beyond all that
+        // can be read and told of, whatever a damaged header says: each of them would cost time and memory.
+        let told_of = length.max(log.highest_page()).saturating_add(PER_MAP);
+        let pages = log.pages.or(known).unwrap_or(length).min(told_of);
         Ok(Self { database, log, pages })
     }
 
@@ -87,4 +90,22 @@ impl Image {
 fn pages_by_header(header: &[u8; 100]) -> Option<u32> {
     let number = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
     (header.starts_with(b"SQLite format 3\0") && number(24) == number(92) && number(28) > 0).then(|| number(28))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_header_does_not_make_pages() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("queue.db");
+        let mut file = vec![0; 3 * PAGE];
+        file[..16].copy_from_slice(b"SQLite format 3\0");
+        for (told, pages) in [(3_u32, 3), (5, 5), (u32::MAX, 3 + PER_MAP)] {
+            file[28..32].copy_from_slice(&told.to_be_bytes());
+            std::fs::write(&database, &file).unwrap();
+            assert_eq!(Image::open(&Files::of(&database)).unwrap().pages(), pages, "{told}");
+        }
+    }
 }

@@ -70,6 +70,11 @@ impl Log {
         self.frames.get(&page).copied()
     }
 
+    /// The highest number of a page that it holds, or has lost.
+    pub(super) fn highest_page(&self) -> u32 {
+        self.frames.keys().chain(&self.lost).copied().max().unwrap_or(0)
+    }
+
     pub(super) fn read_at(&self, page: &mut [u8], at: u64) -> io::Result<()> {
         self.file.as_ref().ok_or(ErrorKind::NotFound)?.read_exact_at(page, at)
     }

@@ -68,28 +68,49 @@ fn a_purge_keeps_mail_that_waits_or_may_wait() {
         .replace("queue=/var/lib/mailsluice", &format!("queue={}", queue.display()))
         .replace("rm -rf /etc/mailsluice", "true")
         .replace("command -v deb-systemd-helper", "false");
-    let purged = |waiting: Option<&str>, later: Option<&str>| {
+    let purge = |lay: &dyn Fn()| {
         let _ = fs::remove_dir_all(&queue);
-        fs::create_dir(&queue).unwrap();
-        fs::write(queue.join("queue.db"), "mail").unwrap();
-        if let Some(waiting) = waiting {
-            fs::write(&note, waiting).unwrap();
-        }
-        if let Some(later) = later {
-            let file = fs::File::create(queue.join(later)).unwrap();
-            file.set_modified(note.metadata().unwrap().modified().unwrap() + Duration::from_secs(1)).unwrap();
-        }
+        lay();
         let output = Command::new("sh").args(["-c", &script, "postrm", "purge"]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(queue.join("queue.db").exists(), told.contains("is kept"), "{told}");
+        assert_eq!(queue.exists(), told.contains("is kept"), "{told}");
         told
+    };
+    let holding = |files: &[&str]| {
+        purge(&|| {
+            fs::create_dir(&queue).unwrap();
+            files.iter().for_each(|file| fs::write(queue.join(file), "0\n").unwrap());
+        })
+    };
+    let purged = |waiting: Option<&str>, later: Option<&str>| {
+        purge(&|| {
+            fs::create_dir(&queue).unwrap();
+            fs::write(queue.join("queue.db"), "mail").unwrap();
+            if let Some(waiting) = waiting {
+                fs::write(&note, waiting).unwrap();
+            }
+            if let Some(later) = later {
+                let file = fs::File::create(queue.join(later)).unwrap();
+                file.set_modified(note.metadata().unwrap().modified().unwrap() + Duration::from_secs(1)).unwrap();
+            }
+        })
     };
     assert_eq!(purged(Some("0\n"), None), "");
     assert_eq!(purged(Some("0\n"), Some("notes")), "");
     assert!(purged(Some("3\n"), None).contains("3 messages wait"));
     for (waiting, later) in [(None, None), (Some("0\n"), Some("queue.db-wal"))] {
         assert!(purged(waiting, later).contains("an unknown number of messages"));
+    }
+    assert_eq!(purge(&|| ()), "", "nothing is there");
+    assert_eq!(holding(&["queue.db-lock"]), "");
+    for files in [
+        &["mail.db", "mail.db-lock"][..],
+        &["queue.db", "waiting-at-removal", "mail.db", "mail.db-lock"],
+        &["queue.db", "waiting-at-removal", "queue.db-lost-20260101T000000"],
+        &["queue.db-wal"],
+    ] {
+        assert!(holding(files).contains("an unknown number of messages"), "{files:?}");
     }
 }
 

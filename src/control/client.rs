@@ -40,8 +40,12 @@ pub fn ask_for(patience: Duration, socket: &Path, request: &Request) -> io::Resu
     })
 }
 
-/// A daemon that hangs takes no connections, and where enough have come, connecting waits too: for as long as writing may.
-fn connect(path: &Path, patience: Duration) -> io::Result<UnixStream> {
+/// Connects to a Unix socket. A daemon that hangs takes no connections, and where enough have come, connecting waits too: for as
+/// long as writing may.
+///
+/// # Errors
+/// Nobody listens there, this user may not, or the time is over.
+pub fn connect(path: &Path, patience: Duration) -> io::Result<UnixStream> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_write_timeout(Some(patience))?;
     socket.connect(&SockAddr::unix(path)?)?;

@@ -2,16 +2,14 @@
 //! us waits.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use socket2::{Domain, SockAddr, Socket, Type};
-
 use super::super::output::complain;
 use super::complaint::{Code, Complaint};
 use super::flags::Talk;
+use crate::control::client;
 use crate::smtp::Reply;
 use crate::time::spoken;
 
@@ -177,13 +175,7 @@ impl Relay {
 /// # Errors
 /// Nobody answers, or this user may not; with what to do.
 pub(super) fn connect(socket: &Path, patience: Patience) -> Result<UnixStream, Complaint> {
-    let connected = || -> io::Result<UnixStream> {
-        let open = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        open.set_write_timeout(Some(patience.step))?;
-        open.connect(&SockAddr::unix(socket)?)?;
-        Ok(UnixStream::from(OwnedFd::from(open)))
-    };
-    connected().map_err(|error| {
+    client::connect(socket, patience.step).map_err(|error| {
         let path = socket.display();
         match error.kind() {
             ErrorKind::PermissionDenied => Complaint::new(

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::super::Failure;
 use super::super::output::say;
+use super::super::{CONFIG, Failure};
 use crate::users::Identity;
 
 /// Whether the relay is to be started.
@@ -71,4 +71,3 @@ fn units() -> Vec<&'static str> {
 /// Where systemd looks for units of the system, as far as files are installed there (systemd.unit(5)).
 const FOLDERS: [&str; 4] =
     ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
-const CONFIG: &str = "/etc/mailsluice/config.toml";

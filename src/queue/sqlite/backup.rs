@@ -14,7 +14,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::connection::open_to_read;
 use super::damage;
-use super::place::{Survey, beside, folder_of, refuse_foreign};
+use super::place::{Survey, beside, folder_of, refuse_foreign, remove};
 use crate::queue::error::OpenError;
 
 /// What a copy holds.
@@ -185,11 +185,4 @@ fn belongs_to(database: &Path, file: &Path) -> bool {
     let (name, queue) = (name.to_string_lossy(), queue.to_string_lossy());
     let suffix = name.strip_prefix(&*queue).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
     suffix && same(folder_of(file), folder_of(database))
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }

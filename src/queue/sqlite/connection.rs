@@ -1,6 +1,5 @@
 //! Connections to the database: how they are opened, and what SQLite's errors mean.
 
-use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -8,7 +7,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Error, ErrorCode, OpenFlags};
 
-use super::place::{beside, folder_of};
+use super::place::{beside, folder_of, remove};
 use super::{checkpoint, damage, schema};
 use crate::queue::error::{Full, OpenError, StoreError};
 
@@ -59,10 +58,7 @@ fn lay(path: &Path) -> Result<(), OpenError> {
 fn make(path: &Path) -> Result<(), OpenError> {
     let io = |what| move |source| OpenError::Io { path: path.to_owned(), what, source };
     let new = beside(path, "new");
-    match std::fs::remove_file(&new) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(io("cannot be made anew")(error)),
-        _ => {}
-    }
+    remove(&new).map_err(io("cannot be made anew"))?;
     let mut options = std::fs::OpenOptions::new();
     let file = options.read(true).write(true).create_new(true).mode(0o600).open(&new);
     let file = file.map_err(io("cannot make the database of the queue"))?;

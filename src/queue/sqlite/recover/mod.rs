@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags};
 
-use super::place::{Place, beside, folder_of};
+use super::place::{Place, beside, folder_of, remove};
 use super::salvage::{self, Certainty, Damage, Files, Row, SalvageError, Table};
 use super::{damage, schema};
 use crate::ids::{LoginKey, MessageId};
@@ -291,13 +291,6 @@ fn io(path: &Path, what: &'static str) -> impl FnOnce(io::Error) -> RecoverError
 fn files_exist(database: &Path) -> bool {
     let Files { database: file, log } = Files::of(database);
     file.exists() || log.exists() || beside(database, damage::RECOVERING).exists()
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// The moment by the wall clock, as part of a file's name.

@@ -10,7 +10,9 @@ pub(crate) fn unshared() -> Command {
         tried.args([flags, "mount", "-t", "tmpfs", "none"]).arg(std::env::temp_dir());
         tried.output().is_ok_and(|tried| tried.status.success())
     });
-    let mut command = Command::new("unshare");
+    // Goes with the test, however that ends.
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--", "unshare"]);
     command.arg(flags.expect("the right to mount: as root, or where users may make namespaces"));
     command
 }

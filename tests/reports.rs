@@ -88,6 +88,21 @@ async fn a_message_that_failed_is_reported_once_and_a_report_never() {
     assert_eq!(daemon.stop(), 0);
 }
 
+/// Damage that a reader meets is of one message. Its sender must hear of the failure just then, and all others too.
+#[tokio::test]
+async fn a_message_whose_content_is_damaged_is_reported_and_so_are_others() {
+    let desk = Desk::new();
+    desk.fail(1).await;
+    let database = rusqlite::Connection::open(desk.queue.path()).unwrap();
+    assert_eq!(database.execute("UPDATE message SET head = 5", ()).unwrap(), 1);
+    let notifier = desk.notify().await;
+    assert_eq!(desk.own_mail(1).await.len(), 1);
+    desk.fail(1).await;
+    assert_eq!(desk.own_mail(2).await.len(), 2);
+    desk.stop.send_replace(true);
+    notifier.await.unwrap();
+}
+
 #[tokio::test]
 async fn of_many_failures_five_are_reported_alone_and_the_others_together() {
     let desk = Desk::new();

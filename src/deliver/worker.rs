@@ -83,6 +83,13 @@ impl Worker {
             Ok(Some(content)) => content,
             Ok(None) => return (Report::Unsendable("its content is gone from the queue".into()), Vec::new()),
             // Of one message: the next probe of the lane must not stumble over the same one.
+            Err(StoreError::Damaged(what)) => {
+                let sentence = format!(
+                    "its content cannot be read, since the queue's file is damaged there ({what}): restart the daemon, which says what \
+                     can be saved, and how"
+                );
+                return (Report::Unsendable(sentence), Vec::new());
+            }
             Err(error) => return (Report::Unsendable(format!("its content cannot be read: {error}")), Vec::new()),
         };
         match &account.destination {

@@ -105,14 +105,22 @@ impl Notifier {
         {
             return Ok(false);
         }
-        let content = self.queue.read(move |reader, _| reader.head(message)).await?;
-        Ok(!is_automatic(&content.unwrap_or_default()))
+        Ok(!is_automatic(&self.head(message).await?))
+    }
+
+    /// The beginning of its content; empty where that is gone, or is damaged: just then somebody must hear of it.
+    async fn head(&self, message: MessageId) -> Result<Vec<u8>, StoreError> {
+        match self.queue.read(move |reader, _| reader.head(message)).await {
+            Ok(head) => Ok(head.unwrap_or_default()),
+            Err(StoreError::Damaged(_)) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
     /// The report of one message; none where it is gone, or no account has an address.
     async fn one(&self, config: &Config, message: MessageId) -> Result<Option<OwnMail>, StoreError> {
         let Some(shown) = self.queue.read(move |reader, now| reader.show(message, now)).await? else { return Ok(None) };
-        let content = self.queue.read(move |reader, _| reader.head(message)).await?.unwrap_or_default();
+        let content = self.head(message).await?;
         let route = route::DEFAULT.into();
         let account = shown.history.last().map(|last| &last.account);
         let Some(from) = own_address(config, &route, account) else { return Ok(None) };

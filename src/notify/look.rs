@@ -15,8 +15,12 @@ impl Notifier {
     pub(super) async fn see(&mut self, config: &Arc<Config>) -> Result<Option<Sight>, StoreError> {
         let now = self.queue.now();
         if self.oldest.again <= now {
-            let stats = self.queue.read(|reader, now| reader.stats(now)).await?;
-            self.oldest.value = stats.oldest_seconds.map(Duration::from_secs);
+            match self.queue.read(|reader, now| reader.stats(now)).await {
+                Ok(stats) => self.oldest.value = stats.oldest_seconds.map(Duration::from_secs),
+                // Nobody can tell how old it is now; the rest can be seen.
+                Err(StoreError::Damaged(_)) => {}
+                Err(error) => return Err(error),
+            }
             self.oldest.again = now.after(STATS_EVERY);
         }
         if self.endings.again <= now {

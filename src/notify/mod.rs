@@ -93,8 +93,14 @@ impl Notifier {
     /// Runs until `stop` says so or the queue has failed.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let observer = Arc::clone(&self.observer);
-        // Where the queue has failed, the daemon ends, and says why.
-        while let Ok(next) = self.look().await {
+        loop {
+            let next = match self.look().await {
+                Ok(next) => next,
+                // A reader may have met it, in one message: there is more to tell of.
+                Err(StoreError::Damaged(_)) => LONGEST,
+                // The queue has failed: the daemon ends, and says why.
+                Err(_) => break,
+            };
             tokio::select! {
                 () = observer.rung() => {}
                 () = tokio::time::sleep(next) => {}

@@ -11,20 +11,21 @@ pub(crate) mod scene;
 pub(crate) mod service_manager;
 pub(crate) mod tls;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use mailsluice::ids::MessageId;
 use mailsluice::intake::Intake;
-use mailsluice::queue::Queue;
 use mailsluice::queue::record::{ListRequest, Listed};
 use mailsluice::queue::sqlite::{Options, SqliteStore};
+use mailsluice::queue::{Queue, StoreError};
 use mailsluice::time::Clock;
 use tempfile::TempDir;
 
 /// A queue in a folder of its own, which goes with the value.
 pub(crate) struct TempQueue {
     pub(crate) queue: Queue,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl TempQueue {
@@ -32,7 +33,7 @@ impl TempQueue {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(options(&folder)).unwrap();
         let reader = store.reader().unwrap();
-        Self { queue: Queue::start(Box::new(store), vec![Box::new(reader)], clock), _folder: folder }
+        Self { queue: Queue::start(Box::new(store), vec![Box::new(reader)], clock), folder }
     }
 
     /// A door into it.
@@ -41,11 +42,20 @@ impl TempQueue {
         Intake::new(self.queue.clone(), Arc::default(), config, Arc::default(), MessageId(0))
     }
 
-    /// The messages that are not done, with their contents.
+    /// Its database.
+    pub(crate) fn path(&self) -> PathBuf {
+        options(&self.folder).path
+    }
+
+    /// The messages that are not done, with their contents; of damaged content nothing.
     pub(crate) async fn messages(&self) -> Vec<(Listed, Vec<u8>)> {
         let read = self.queue.read(|reader, now| {
             let list = reader.list(&ListRequest { after: None, limit: 1000, fate: None }, now)?;
-            list.into_iter().map(|one| Ok((one.clone(), reader.content(one.queue_id)?.unwrap()))).collect()
+            let mut content = |one: &Listed| match reader.content(one.queue_id) {
+                Err(StoreError::Damaged(_)) => Ok(Vec::new()),
+                content => content.map(Option::unwrap),
+            };
+            list.into_iter().map(|one| content(&one).map(|content| (one, content))).collect()
         });
         read.await.unwrap()
     }

@@ -88,6 +88,7 @@ impl Worker {
                     "its content cannot be read, since the queue's file is damaged there ({what}): restart the daemon, which says what \
                      can be saved, and how"
                 );
+                self.shared.observer.alarm_begun("queue_damaged", "", &format!("message {message}: {sentence}"));
                 return (Report::Unsendable(sentence), Vec::new());
             }
             Err(error) => return (Report::Unsendable(format!("its content cannot be read: {error}")), Vec::new()),

@@ -115,6 +115,23 @@ fn damage_that_is_met_while_running_is_reported_by_the_next_start() {
     assert_eq!(delivered, ids.difference(&lost).cloned().collect());
 }
 
+/// One message alone is hit: the daemon goes on with the others, and somebody hears of it.
+#[test]
+fn a_message_that_cannot_be_read_is_alarmed_of() {
+    let (site, _) = site_with(2);
+    let database = rusqlite::Connection::open(site.path().join("queue.db")).unwrap();
+    let one = "UPDATE message SET head = 5 WHERE id = (SELECT min(id) FROM message)";
+    assert_eq!(database.execute(one, ()).unwrap(), 1);
+    drop(database);
+    site.configure(&config(DELIVERED));
+    let daemon = site.serve();
+    let alarm = daemon.wait_for("the alarm", |line| line["kind"] == "queue_damaged");
+    assert!(alarm.to_string().contains("restart the daemon"), "{alarm}");
+    assert_eq!(delivered(&daemon, 1).len(), 1);
+    daemon.stop();
+    assert!(site.path().join("queue.db-damaged").exists());
+}
+
 /// Recipients are gone, the content is there: a person gets it as a file.
 #[test]
 fn content_without_recipients_is_given_to_a_person() {

@@ -135,33 +135,29 @@ impl Case<'_> {
 
     /// Recipients without the content that is to go to them.
     fn without_message(&mut self) -> Result<(), SalvageError> {
-        let broken = self.numbers(
+        self.lose_deliveries(
             "SELECT d.id FROM delivery d LEFT JOIN message m ON m.id = d.message \
              WHERE m.id IS NULL OR m.id IN (SELECT id FROM partly) OR m.head IS NULL AND d.state <> 5 ORDER BY d.message",
-        )?;
-        for delivery in broken {
-            let id: i64 = self.one("SELECT message FROM delivery WHERE id = ?1", delivery)?;
-            let done: bool = self.one("SELECT state = 5 FROM delivery WHERE id = ?1", delivery)?;
-            if done {
-                self.recovered.history_lost += 1;
-            } else {
-                self.lose(Some(id), Some(delivery), "its content")?;
-            }
-            self.forget(id, Some(delivery))?;
-        }
-        Ok(())
+            "its content",
+        )
     }
 
     fn without_recipients(&mut self) -> Result<(), SalvageError> {
-        let bare =
-            self.numbers("SELECT id FROM delivery WHERE id NOT IN (SELECT delivery FROM recipient) ORDER BY message")?;
-        for delivery in bare {
+        self.lose_deliveries(
+            "SELECT id FROM delivery WHERE id NOT IN (SELECT delivery FROM recipient) ORDER BY message",
+            "its recipients",
+        )
+    }
+
+    /// The deliveries that `sql` names have lost `what`; of those that were done it was history.
+    fn lose_deliveries(&mut self, sql: &str, what: &str) -> Result<(), SalvageError> {
+        for delivery in self.numbers(sql)? {
             let id: i64 = self.one("SELECT message FROM delivery WHERE id = ?1", delivery)?;
             let done: bool = self.one("SELECT state = 5 FROM delivery WHERE id = ?1", delivery)?;
             if done {
                 self.recovered.history_lost += 1;
             } else {
-                self.lose(Some(id), Some(delivery), "its recipients")?;
+                self.lose(Some(id), Some(delivery), what)?;
             }
             self.forget(id, Some(delivery))?;
         }

@@ -5,7 +5,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Output;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -21,20 +20,9 @@ use tokio::task::JoinSet;
 use crate::queue_contract::mail;
 use crate::support::client::{Numbered, Session};
 use crate::support::daemon::{Site, mailsluice};
+use crate::support::kept::{DELIVERED, KEPT, config, ids, told};
 use crate::support::options;
 use crate::support::scene::{Scene, Script};
-
-/// The account's host answers nowhere, so that the mail stays in the queue.
-const KEPT: &str = "name = \"nowhere\"\nprovider = \"smtp\"\nhost = \"127.0.0.1\"\nport = 9\ntls = \"none\"";
-/// Everything is delivered, into a folder.
-const DELIVERED: &str = "name = \"folder\"\nprovider = \"directory\"\npath = \"SITE/out\"";
-
-fn config(account: &str) -> String {
-    format!(
-        "[queue]\npath = \"SITE/queue.db\"\nmin_free = \"0B\"\nephemeral = true\n\
-         [[listener]]\naddress = \"127.0.0.1:0\"\nhostname = \"relay.example\"\n[[account]]\n{account}\n"
-    )
-}
 
 /// A copy put where another relay has its queue.
 fn restored(copy: &Path, account: &str) -> Site {
@@ -42,15 +30,6 @@ fn restored(copy: &Path, account: &str) -> Site {
     std::fs::create_dir(site.path().join("out")).unwrap();
     std::fs::copy(copy, site.path().join("queue.db")).unwrap();
     site
-}
-
-fn ids(site: &Site) -> BTreeSet<String> {
-    let list = site.json(&["queue", "list", "--limit", "10000", "--json"]);
-    list.as_array().unwrap().iter().map(|one| one["queue_id"].as_str().unwrap().to_owned()).collect()
-}
-
-fn told(output: &Output) -> String {
-    [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned()).concat()
 }
 
 fn backup(site: &Site, file: &Path) -> String {

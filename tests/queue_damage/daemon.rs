@@ -1,24 +1,12 @@
 //! The same with the daemon and the commands: what they say, and their exit codes.
 
 use std::collections::BTreeSet;
-use std::process::Output;
 
 use super::PAGE;
 use super::furnished::owners;
 use crate::support::client::{Numbered, offer};
 use crate::support::daemon::{Daemon, Site};
-
-/// The account's host answers nowhere, so that the mail stays in the queue.
-const KEPT: &str = "name = \"nowhere\"\nprovider = \"smtp\"\nhost = \"127.0.0.1\"\nport = 9\ntls = \"none\"";
-/// Everything is delivered, into a folder.
-const DELIVERED: &str = "name = \"folder\"\nprovider = \"directory\"\npath = \"SITE/out\"";
-
-fn config(account: &str) -> String {
-    format!(
-        "[queue]\npath = \"SITE/queue.db\"\nmin_free = \"0B\"\nephemeral = true\n\
-         [[listener]]\naddress = \"127.0.0.1:0\"\nhostname = \"relay.example\"\n[[account]]\n{account}\n"
-    )
-}
+use crate::support::kept::{DELIVERED, KEPT, config, ids, told};
 
 /// A site whose queue holds so many messages, with its daemon stopped, and their ids.
 fn site_with(messages: u32) -> (Site, BTreeSet<String>) {
@@ -33,11 +21,6 @@ fn site_with(messages: u32) -> (Site, BTreeSet<String>) {
     (site, ids)
 }
 
-fn ids(site: &Site) -> BTreeSet<String> {
-    let list = site.json(&["queue", "list", "--limit", "10000", "--json"]);
-    list.as_array().unwrap().iter().map(|one| one["queue_id"].as_str().unwrap().to_owned()).collect()
-}
-
 /// Zeroes the first page of this kind that belongs to a tree; its number.
 fn damage(site: &Site, name: &str, kind: &str) -> usize {
     let path = site.path().join("queue.db");
@@ -47,10 +30,6 @@ fn damage(site: &Site, name: &str, kind: &str) -> usize {
     octets[(page - 1) * PAGE..page * PAGE].fill(0);
     std::fs::write(&path, octets).unwrap();
     page
-}
-
-fn told(output: &Output) -> String {
-    [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned()).concat()
 }
 
 fn delivered(daemon: &Daemon, count: usize) -> BTreeSet<String> {

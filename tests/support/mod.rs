@@ -4,6 +4,7 @@ pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod eio;
 pub(crate) mod hook;
+pub(crate) mod kept;
 pub(crate) mod mounts;
 pub(crate) mod notifier;
 pub(crate) mod relay;

@@ -86,6 +86,7 @@ async fn variables_make_a_relay_that_delivers_and_every_command_knows_it() {
         let daemon = Daemon::start(serve);
         send(daemon.address(), "a@shop.example", &["b@example.org"], b"Subject: x\r\n\r\nx\r\n");
         upstream.wait_for(round).await;
+        daemon.wait_for("delivered", |line| line["event"] == "delivered");
         let run = |arguments: &[&str]| {
             let output = bare(&variables).args(arguments).output().unwrap();
             assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));

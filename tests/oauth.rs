@@ -257,6 +257,7 @@ fn is_mended_by(name: &str, login: &str) {
     scene.wait_for(5);
     // The next probe by itself comes after a minute.
     assert!(mended.elapsed() < Duration::from_secs(15), "{:?}", mended.elapsed());
+    daemon.wait_for("mending", |line| line["event"] == "login_mended");
     assert_eq!(daemon.events("login_mended").len(), 1);
     assert_eq!(daemon.stop(), 0);
 }
@@ -309,6 +310,7 @@ fn a_reload_that_brings_tokens_is_tried_at_once_where_passwords_have_ended() {
     scene.wait_for(5);
     // The next probe by itself comes after a minute.
     assert!(reloaded.elapsed() < Duration::from_secs(15), "{:?}", reloaded.elapsed());
+    daemon.wait_for("mending", |line| line["event"] == "login_mended");
     assert_eq!(daemon.events("login_mended").len(), 1);
     assert_eq!(daemon.stop(), 0);
 }

@@ -134,11 +134,7 @@ async fn a_restart_on_a_full_disk_takes_up_what_waits() {
     let Some(folder) = small_file_system("queue_room::a_restart_on_a_full_disk_takes_up_what_waits") else { return };
     let queue = start(open(&folder, 0));
     enqueue(&queue, 1).await.unwrap();
-    drop(queue);
-    // The writer ends when it finds the last handle gone.
-    while matches!(fs::metadata(folder.join("queue.db-wal")), Ok(log) if log.len() > 0) {
-        tokio::task::yield_now().await;
-    }
+    queue.closed().await;
     fill(&folder.join("other"));
     let queue = start(open(&folder, 0));
     assert!(matches!(enqueue(&queue, 2).await, Err(StoreError::Full(_)) | Ok(())));

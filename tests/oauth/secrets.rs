@@ -103,7 +103,8 @@ fn seen(script: &SandboxConfig, login: &str, token_url: &str, event: &str) -> Se
     scene.offer(0..3);
     daemon.wait_for(event, |line| line["event"] == event);
     let mut seen = Seen::default();
-    let id = daemon.events("accepted")[0]["queue_id"].as_str().unwrap().to_owned();
+    let accepted = daemon.wait_for("acceptance", |line| line["event"] == "accepted");
+    let id = accepted["queue_id"].as_str().unwrap().to_owned();
     for arguments in [
         &["check"][..],
         &["account", "list"],

@@ -89,6 +89,13 @@ fn content(connection: &Connection, message: MessageId) -> rusqlite::Result<Opti
     Ok(Some(content))
 }
 
+pub(super) fn content_in_one_piece(connection: &Connection, message: MessageId) -> rusqlite::Result<Option<Vec<u8>>> {
+    connection
+        .prepare_cached("SELECT head FROM message WHERE id = ?1 AND head IS NOT NULL AND chunks = 0")?
+        .query_row([message.0], |row| row.get(0))
+        .optional()
+}
+
 /// Octets that are asked of the system at once: a size that was never true must not be believed.
 const LARGEST: usize = 1 << 30;
 

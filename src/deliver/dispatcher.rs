@@ -121,6 +121,10 @@ impl Dispatcher {
             let notified = shared.wake.notified();
             tokio::pin!(notified);
             notified.as_mut().enable();
+            // All of them: each look claims as many as have room, and would leave behind all but one that ended meanwhile.
+            while let Some(ended) = self.workers.try_join_next_with_id() {
+                self.see_off(ended);
+            }
             let next = self.look().await?;
             tokio::select! {
                 () = notified => {}

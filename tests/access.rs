@@ -315,6 +315,7 @@ fn a_client_above_its_rate_waits_and_is_told_of_once() {
     }
     let took = begun.elapsed();
     assert!(took >= Duration::from_millis(2900), "two at once, then one a second: {took:?}");
+    daemon.wait_for("wait", |line| line["event"] == "slowed");
     let slowed = daemon.events("slowed");
     assert_eq!(slowed.len(), 1, "{slowed:?}");
     assert_eq!((&slowed[0]["client"], &slowed[0]["level"]), (&"camera".into(), &"INFO".into()), "{slowed:?}");

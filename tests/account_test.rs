@@ -149,12 +149,7 @@ async fn a_trial_takes_one_of_the_connections_that_the_login_may_have() {
     let daemon = upstream.site.serve();
     upstream.sandbox.set_fault(Some(FaultRule::from(Fault::SlowDot).delayed(Duration::from_secs(2))));
     send(daemon.address(), "a@shop.example", &["b@example.org"], b"Subject: x\r\n\r\nx\r\n");
-    let sending = async {
-        while upstream.sandbox.counters().sending == 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    within("transaction", sending).await;
+    within("transaction", upstream.sandbox.wait_until(|counters| counters.sending == 1)).await;
     let began = Instant::now();
     let trying = std::thread::scope(|scope| {
         let trying = scope.spawn(|| upstream.site.json(&["account", "test", "m365", "--json"]));

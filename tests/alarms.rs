@@ -194,6 +194,7 @@ async fn a_flood_of_refusals_is_one_alarm_and_a_webhook_that_fails_is_tried_agai
     be_refused(six, 1);
     let posts = hook.wait_for(3, "client_refused", "raised");
     assert_eq!(posts[2]["subject"], "::1");
+    daemon.wait_for_count("alarms", 2, |line| is_alarm(line, "client_refused"));
     assert_eq!(of_kind(daemon.events("alarm"), "client_refused").len(), 2);
     assert_eq!(daemon.stop(), 0);
 }
@@ -213,6 +214,7 @@ async fn whom_to_tell_changes_with_a_reload() {
     std::fs::write(setting.site.config(), "[[acount]]\n").unwrap();
     daemon.signal(Signal::HUP);
     after.wait_for(1, "bad_configuration", "raised");
+    daemon.wait_for("alarm", |line| is_alarm(line, "bad_configuration"));
     assert_eq!(of_kind(daemon.events("alarm"), "bad_configuration").len(), 1);
     std::fs::write(setting.site.config(), text.replace(&before.url(), &after.url())).unwrap();
     daemon.signal(Signal::HUP);

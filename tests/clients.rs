@@ -74,7 +74,7 @@ async fn the_line_of_a_delivery_has_all_one_asks_for() {
     let daemon = upstream.site.serve();
     send(daemon.address(), "shop@shop.example", &["a@example.org"], b"Subject: told\r\n\r\nx\r\n");
     let line = daemon.wait_for("delivered", |line| line["event"] == "delivered");
-    let accepted = daemon.events("accepted").remove(0);
+    let accepted = daemon.wait_for("accepted", |line| line["event"] == "accepted");
     let host = "sandbox.outlook.office365.com";
     for (field, wanted) in [
         ("level", "INFO"),

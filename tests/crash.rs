@@ -78,8 +78,8 @@ async fn all_delivered(scene: &Scene, acknowledged: &HashSet<Numbered>) -> Vec<A
         if missing == 0 {
             return deliveries;
         }
-        // So many must come at least before another look is worth it.
-        let waiting = scene.sandbox.wait_for(deliveries.len() + missing);
+        // So many must come at least before another look is worth it; no more than a slow disk can have settled meanwhile.
+        let waiting = scene.sandbox.wait_for(deliveries.len() + missing.min(MESSAGES / 4));
         deliveries = tokio::time::timeout(Duration::from_secs(120), waiting)
             .await
             .unwrap_or_else(|_| panic!("{missing} acknowledged messages were lost"));

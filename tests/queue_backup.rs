@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use mailsluice::ids::MessageId;
@@ -15,6 +15,7 @@ use mailsluice::queue::sqlite::{Existing, SqliteStore, back_up};
 use mailsluice::sandbox::{Fault, FaultRule};
 use mailsluice::time::Timestamp;
 use rusqlite::{Connection, OpenFlags};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::queue_contract::mail;
@@ -22,6 +23,7 @@ use crate::support::client::{Numbered, Session};
 use crate::support::daemon::{Site, mailsluice};
 use crate::support::kept::{DELIVERED, KEPT, config, ids, told};
 use crate::support::options;
+use crate::support::relay::within;
 use crate::support::scene::{Scene, Script};
 
 /// A copy put where another relay has its queue.
@@ -41,7 +43,7 @@ fn backup(site: &Site, file: &Path) -> String {
 /// Clients that send one message after the other until they are told to stop, and the ids they were given.
 struct Load {
     sessions: JoinSet<()>,
-    acknowledged: Arc<Mutex<BTreeSet<String>>>,
+    acknowledged: Arc<watch::Sender<BTreeSet<String>>>,
     stop: Arc<AtomicBool>,
 }
 
@@ -59,7 +61,7 @@ impl Load {
                 while !stop.load(Ordering::Relaxed) {
                     let reply = session.send(&Numbered(next.fetch_add(1, Ordering::Relaxed))).await.unwrap();
                     let id = reply.strip_prefix("250 2.0.0 Ok: queued as ").unwrap_or_else(|| panic!("{reply}"));
-                    acknowledged.lock().unwrap().insert(id.to_owned());
+                    acknowledged.send_modify(|all| all.extend([id.to_owned()]));
                 }
             });
         }
@@ -67,16 +69,13 @@ impl Load {
     }
 
     fn acknowledged(&self) -> BTreeSet<String> {
-        self.acknowledged.lock().unwrap().clone()
+        self.acknowledged.borrow().clone()
     }
 
     /// Waits until so many more are acknowledged.
-    fn wait_for(&self, more: usize) {
-        let (wanted, deadline) = (self.acknowledged().len() + more, Instant::now() + Duration::from_secs(60));
-        while self.acknowledged().len() < wanted {
-            assert!(Instant::now() < deadline, "the daemon has stopped taking mail");
-            std::thread::yield_now();
-        }
+    async fn wait_for(&self, more: usize) {
+        let (wanted, mut acknowledged) = (self.acknowledged().len() + more, self.acknowledged.subscribe());
+        within(&format!("{more} more"), acknowledged.wait_for(|all| all.len() >= wanted)).await.unwrap();
     }
 
     async fn end(mut self) -> BTreeSet<String> {
@@ -96,14 +95,14 @@ fn a_copy_made_under_load_holds_all_that_was_acknowledged_before() {
     let load = Load::on(daemon.address(), &runtime);
     let mut copies = Vec::new();
     for number in 0..4 {
-        load.wait_for(150);
+        runtime.block_on(load.wait_for(150));
         let (file, before) = (site.path().join(format!("copy{number}")), load.acknowledged());
         let said = backup(&site, &file);
         assert!(said.contains("checked") && said.contains("sends again what was sent since"), "{said}");
         assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o600);
         copies.push((file, before));
     }
-    load.wait_for(150);
+    runtime.block_on(load.wait_for(150));
     let all = runtime.block_on(load.end());
     assert_eq!(ids(&site), all, "the queue itself is as it would be");
     assert_eq!(daemon.stop(), 0);

@@ -103,7 +103,8 @@ fn seen(script: &SandboxConfig, login: &str, token_url: &str, event: &str) -> Se
     scene.offer(0..3);
     daemon.wait_for(event, |line| line["event"] == event);
     let mut seen = Seen::default();
-    let id = daemon.events("accepted")[0]["queue_id"].as_str().unwrap().to_owned();
+    let accepted = daemon.wait_for("acceptance", |line| line["event"] == "accepted");
+    let id = accepted["queue_id"].as_str().unwrap().to_owned();
     for arguments in [
         &["check"][..],
         &["account", "list"],
@@ -123,14 +124,16 @@ fn seen(script: &SandboxConfig, login: &str, token_url: &str, event: &str) -> Se
         let output = command.output().unwrap();
         seen.add(format!("the output of {arguments:?}"), &[output.stdout, output.stderr].concat());
     }
-    let lines: Vec<String> = daemon.log().iter().map(ToString::to_string).collect();
-    assert!(lines.iter().any(|line| line.contains("\"TRACE\"")), "the log is not as talkative as it could be");
-    seen.add("the log", lines.join("\n").as_bytes());
-    seen.add("standard error", &std::fs::read(&complaints).unwrap());
     for path in files_of_the_queue(scene.site.path()) {
         seen.add(path.display().to_string(), &std::fs::read(&path).unwrap());
     }
-    assert_eq!(daemon.stop(), 0);
+    daemon.signal(Signal::TERM);
+    daemon.wait_for("end", |line| line["event"] == "stopped");
+    let lines: Vec<String> = daemon.log().iter().map(ToString::to_string).collect();
+    assert!(lines.iter().any(|line| line.contains("\"TRACE\"")), "the log is not as talkative as it could be");
+    seen.add("the log", lines.join("\n").as_bytes());
+    assert_eq!(daemon.ended(), 0);
+    seen.add("standard error", &std::fs::read(&complaints).unwrap());
     for path in files_of_the_queue(scene.site.path()) {
         seen.add(path.display().to_string(), &std::fs::read(&path).unwrap());
     }

@@ -84,9 +84,9 @@ pub(crate) fn mailbox() -> SandboxConfig {
     }
 }
 
-/// Waits for half a minute at most.
+/// Waits for a minute at most.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(30), future).await.unwrap_or_else(|_| panic!("no {what} within 30 s"))
+    timeout(Duration::from_secs(60), future).await.unwrap_or_else(|_| panic!("no {what} within a minute"))
 }
 
 /// Both addresses of a daemon: 127.0.0.1, then ::1.

@@ -30,7 +30,7 @@ pub(super) struct Shared {
     pub(super) pool: Pool,
     pub(super) timeouts: Timeouts,
     pub(super) logins: Arc<Logins>,
-    /// Rung when there may be something to do.
+    /// Rung when there may be something to do. Workers need not: the dispatcher sees them end.
     pub(super) wake: Arc<Notify>,
     /// Outcomes that could not be written yet: until they are, nothing more is claimed.
     pub(super) unwritten: AtomicU32,
@@ -121,9 +121,18 @@ impl Dispatcher {
             let notified = shared.wake.notified();
             tokio::pin!(notified);
             notified.as_mut().enable();
+            // All of them: each look claims as many as have room, and would leave behind all but one that ended meanwhile.
+            while let Some(ended) = self.workers.try_join_next_with_id() {
+                self.see_off(ended);
+            }
             let next = self.look().await?;
+            let a_moment = tokio::time::sleep(AT_ONCE_WITHIN);
+            let called = async {
+                notified.await;
+                a_moment.await;
+            };
             tokio::select! {
-                () = notified => {}
+                () = called => {}
                 () = tokio::time::sleep(next) => {}
                 Some(ended) = self.workers.join_next_with_id() => self.see_off(ended),
                 _ = reaper.tick(), if !shared.pool.is_empty() => dismiss(shared.pool.retire(false, shared.queue.now())),
@@ -181,9 +190,9 @@ impl Dispatcher {
         let missed = claims.len() < plan.claims.len();
         self.note_caps(&plan);
         self.fairness = plan.fairness;
-        for claim in claims {
+        for (claim, content) in claims {
             let worker = Worker::new(Arc::clone(&self.shared), Arc::clone(&config), self.generation, claim.clone());
-            let task = self.workers.spawn(worker.run());
+            let task = self.workers.spawn(worker.run(content));
             self.claims.insert(task.id(), claim);
         }
         let now = self.shared.queue.now();
@@ -231,6 +240,9 @@ impl Dispatcher {
     }
 }
 
+/// How soon after a look it looks again for new mail and what else it is told of. Mail that comes faster shares looks; a
+/// worker that ends has its own at once, so no connection waits.
+const AT_ONCE_WITHIN: Duration = Duration::from_millis(5);
 /// How often idle connections are looked through.
 const REAPED_EVERY: Duration = Duration::from_secs(2);
 /// A look at least this often, whatever was planned.

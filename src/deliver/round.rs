@@ -20,8 +20,8 @@ use crate::time::{Timestamp, wall_clock};
 /// What a round brought.
 #[derive(Debug)]
 pub struct Round {
-    /// Claims that are ours now, charged and leased.
-    pub claims: Vec<Claim>,
+    /// Claims that are ours now, charged and leased, each with its content where that is small.
+    pub claims: Vec<(Claim, Option<Vec<u8>>)>,
     /// What was planned.
     pub plan: Plan,
     /// How each account stands: `open`, `resting` or `paused`.
@@ -76,7 +76,8 @@ pub fn round(
             lane.last_probe = Some(claim.client.clone());
             store.set_lane(&account.name, lane)?;
         }
-        claims.push(claim);
+        let content = if claim.size <= SMALL as u64 { store.content(claim.message) } else { None };
+        claims.push((claim, content));
     }
     let standings = config.account_names().cloned().zip(lanes.iter().map(|lane| lane.standing.as_str())).collect();
     Ok(Round { claims, plan, lanes: standings })
@@ -201,6 +202,8 @@ fn parties<'a>(account: Option<&'a AccountConfig>, claim: &'a Claim) -> Parties<
     Parties { senders: own.into_iter().chain(sender).collect(), recipients }
 }
 
+/// Octets of a content up to which to change threads for reading and repairing it costs more than to do it at once.
+pub(super) const SMALL: usize = 32 * 1024;
 /// For how long a claim is ours; renewed while its transaction lives.
 pub const LEASE: Duration = Duration::from_secs(10 * 60);
 

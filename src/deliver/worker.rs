@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::directory;
 use super::dispatcher::{MEMORY_KIB, Shared};
 use super::pool::{Pooled, dismiss};
-use super::round::{Booked, LEASE, book};
+use super::round::{Booked, LEASE, SMALL, book};
 use super::upstream::{BodyKind, Extensions, Upstream};
 use crate::config::{AccountConfig, Config, Destination, SmtpEndpoint};
 use crate::message::outgoing::{Abilities, Letter, Rendered, Unsendable, render};
@@ -36,16 +36,16 @@ impl Worker {
         Self { shared, config, generation, claim }
     }
 
-    pub(super) async fn run(self) {
+    /// Delivers; `content` where it was read with the claim.
+    pub(super) async fn run(self, content: Option<Vec<u8>>) {
         let work = async {
-            let (report, repairs) = self.attempt().await;
+            let (report, repairs) = self.attempt(content).await;
             self.settle(&report, &repairs).await;
         };
         tokio::select! {
             () = work => {}
             never = self.keep_lease() => match never {},
         }
-        self.shared.wake.notify_one();
     }
 
     /// Settles the claim of a worker that broke: the message waits, as after any other trouble, and does not break the
@@ -57,7 +57,6 @@ impl Worker {
         let recipients = vec![RcptResult::NotAsked; self.claim.recipients.len()];
         let end = End::Stopped(Obstacle::Trouble(trouble));
         self.settle(&Report::Transacted(Transcript { recipients, end }), &[]).await;
-        self.shared.wake.notify_one();
     }
 
     /// Renews the lease while the transaction lives.
@@ -71,17 +70,31 @@ impl Worker {
         }
     }
 
-    async fn attempt(&self) -> (Report, Vec<Repair>) {
+    async fn attempt(&self, content: Option<Vec<u8>>) -> (Report, Vec<Repair>) {
         let Some(account) = self.config.account(&self.claim.account) else {
             // The round that made the claim read the same configuration.
             return (no_session(Step::Resolve, "the account is not in the configuration any more".into()), Vec::new());
         };
         let kib = u32::try_from(self.claim.size / 1024 + 1).unwrap_or(u32::MAX).min(MEMORY_KIB);
         let _memory = Arc::clone(&self.shared.memory).acquire_many_owned(kib).await;
+        let content = match content {
+            Some(content) => content,
+            None => match self.read().await {
+                Ok(content) => content,
+                Err(unsendable) => return (unsendable, Vec::new()),
+            },
+        };
+        match &account.destination {
+            Destination::Smtp(endpoint) => self.send(account, endpoint, content).await,
+            Destination::Directory(path) => self.write(account, path, content).await,
+        }
+    }
+
+    async fn read(&self) -> Result<Vec<u8>, Report> {
         let message = self.claim.message;
-        let content = match self.shared.queue.read(move |reader, _| reader.content(message)).await {
-            Ok(Some(content)) => content,
-            Ok(None) => return (Report::Unsendable("its content is gone from the queue".into()), Vec::new()),
+        match self.shared.queue.read(move |reader, _| reader.content(message)).await {
+            Ok(Some(content)) => Ok(content),
+            Ok(None) => Err(Report::Unsendable("its content is gone from the queue".into())),
             // Of one message: the next probe of the lane must not stumble over the same one.
             Err(StoreError::Damaged(what)) => {
                 let sentence = format!(
@@ -89,13 +102,9 @@ impl Worker {
                      can be saved, and how"
                 );
                 self.shared.observer.alarm_begun("queue_damaged", "", &format!("message {message}: {sentence}"));
-                return (Report::Unsendable(sentence), Vec::new());
+                Err(Report::Unsendable(sentence))
             }
-            Err(error) => return (Report::Unsendable(format!("its content cannot be read: {error}")), Vec::new()),
-        };
-        match &account.destination {
-            Destination::Smtp(endpoint) => self.send(account, endpoint, content).await,
-            Destination::Directory(path) => self.write(account, path, content).await,
+            Err(error) => Err(Report::Unsendable(format!("its content cannot be read: {error}"))),
         }
     }
 
@@ -174,7 +183,7 @@ impl Worker {
         dismiss(self.shared.pool.put(&account.name, pooled).into_iter().collect());
     }
 
-    /// On a thread that may compute for a while: headers of strangers are parsed, bodies encoded.
+    /// On a thread that may compute for a while, unless it is soon done: headers of strangers are parsed, bodies encoded.
     async fn render(
         &self,
         account: &AccountConfig,
@@ -186,6 +195,9 @@ impl Worker {
         let recipients = self.claim.recipients.iter().map(|recipient| recipient.address.clone()).collect();
         let envelope = Envelope { reverse_path: self.claim.reverse_path.clone(), recipients };
         let abilities = Abilities { eight_bit_mime: host.eight_bit_mime, smtp_utf8: host.smtp_utf8, size };
+        if content.len() <= SMALL {
+            return render(Letter { content, envelope }, &account.sender, &account.fields, abilities);
+        }
         let (sender, fields) = (account.sender.clone(), account.fields.clone());
         let wishes = move |letter| render(letter, &sender, &fields, abilities);
         let rendering = tokio::task::spawn_blocking(move || wishes(Letter { content, envelope }));

@@ -114,6 +114,10 @@ pub trait QueueStore: Send {
     /// As for the transaction.
     fn claim(&mut self, request: &ClaimRequest<'_>, now: Timestamp) -> Result<Option<Claim>, StoreError>;
 
+    /// The whole content of a message that is kept in one piece, to have a small one with its claim. None where it is not, or
+    /// cannot be read: [`QueueReader::content`] says why.
+    fn content(&mut self, message: MessageId) -> Option<Vec<u8>>;
+
     /// Prolongs the lease of a claim; whether it was still ours.
     ///
     /// # Errors

@@ -346,7 +346,7 @@ impl Simulation {
         let Round { claims, plan, .. } = self.write(|store, now| round(store, &config, &fairness, now));
         self.fairness = plan.fairness;
         let missed = claims.len() < plan.claims.len();
-        for claim in claims {
+        for (claim, _) in claims {
             self.claimed(claim);
         }
         let look = plan.wake.map(|wake| self.true_time(wake).max(self.truth));

@@ -335,6 +335,10 @@ impl QueueStore for SqliteStore {
         claim::claim(self, request, now).map_err(failed)
     }
 
+    fn content(&mut self, message: MessageId) -> Option<Vec<u8>> {
+        read::content_in_one_piece(&self.connection, message).ok().flatten()
+    }
+
     fn renew(&mut self, claim: &Claim, lease: Duration, now: Timestamp) -> Result<bool, StoreError> {
         claim::renew(self, claim, lease, now).map_err(failed)
     }

@@ -89,6 +89,13 @@ fn content(connection: &Connection, message: MessageId) -> rusqlite::Result<Opti
     Ok(Some(content))
 }
 
+pub(super) fn content_in_one_piece(connection: &Connection, message: MessageId) -> rusqlite::Result<Option<Vec<u8>>> {
+    connection
+        .prepare_cached("SELECT head FROM message WHERE id = ?1 AND head IS NOT NULL AND chunks = 0")?
+        .query_row([message.0], |row| row.get(0))
+        .optional()
+}
+
 /// Octets that are asked of the system at once: a size that was never true must not be believed.
 const LARGEST: usize = 1 << 30;
 
@@ -145,7 +152,8 @@ fn list(connection: &Connection, request: &ListRequest, now: Timestamp) -> rusql
         Some(Fate::Delivered) => "d.state = 5 AND delivered",
         Some(Fate::Deleted) => "d.state = 5 AND NOT delivered",
     };
-    let sql = format!("{LISTED} WHERE m.id > ?1 AND {states} ORDER BY m.id LIMIT ?2");
+    // By the index on this column: by `m.id` all of them would be sorted first.
+    let sql = format!("{LISTED} WHERE d.message > ?1 AND {states} ORDER BY d.message LIMIT ?2");
     let mut statement = connection.prepare_cached(&sql)?;
     let after = request.after.map_or(0, |after| after.0);
     let rows = statement.query_map((after, request.limit), |row| listed(row, now))?;

@@ -98,7 +98,10 @@ impl<'a> Relay<'a> {
             if let Ok(mut stream) = TcpStream::connect(self.place.listen) {
                 stream.set_read_timeout(Some(Duration::from_secs(60)))?;
                 let mut code = [0; 3];
-                stream.read_exact(&mut code)?;
+                if stream.read_exact(&mut code).is_err() {
+                    // A connection that the last of the old processes had in its backlog: this is not the new one yet.
+                    continue;
+                }
                 return if code == *b"220" {
                     Ok(self.started.elapsed())
                 } else {

@@ -451,3 +451,6 @@ impl SqliteStore {
         DeliveryId(self.next_delivery - 1)
     }
 }
+
+#[cfg(test)]
+mod tests;

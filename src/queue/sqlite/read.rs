@@ -16,7 +16,7 @@ use crate::time::Timestamp;
 /// A reading connection.
 #[derive(Debug)]
 pub struct SqliteReader {
-    connection: Connection,
+    pub(super) connection: Connection,
     path: PathBuf,
 }
 

@@ -28,7 +28,8 @@ pub(super) fn note(
             None => insert(store, claim, &entry, settlement.wall, now)?,
         }
     }
-    Ok(())
+    // Of most messages there is one attempt.
+    if before.is_empty() && settlement.heard.len() <= KEPT as usize { Ok(()) } else { trim(&store.connection, claim) }
 }
 
 /// A row of the history, but for its times.
@@ -117,9 +118,12 @@ fn insert(store: &SqliteStore, claim: &Claim, entry: &Entry, wall: Timestamp, no
             entry.recipients,
             &entry.named,
         ))?;
-    // The oldest go where replies take turns for days.
-    store
-        .connection
+    Ok(())
+}
+
+/// Forgets the oldest rows of a delivery where replies take turns for days.
+fn trim(connection: &Connection, claim: &Claim) -> rusqlite::Result<()> {
+    connection
         .prepare_cached(
             "DELETE FROM attempt WHERE rowid IN \
              (SELECT rowid FROM attempt WHERE delivery = ?1 ORDER BY rowid DESC LIMIT -1 OFFSET ?2)",

@@ -20,11 +20,23 @@ pub(super) fn settle(
         Charge::Kept => store.end_charge(&claim.login, claim.charge, now)?,
         Charge::Refunded => store.refund_charge(&claim.login, claim.charge)?,
     }
+    let tried = u32::from(settlement.outcomes.iter().any(|(outcome, _)| *outcome != Outcome::Untried));
+    let doubt = settlement.doubt.as_ref();
     let ours = store
         .connection
-        .prepare_cached("SELECT 1 FROM delivery WHERE id = ?1 AND fence = ?2 AND state = 2")?
-        .exists((claim.delivery.0, claim.fence))?;
-    if !ours {
+        .prepare_cached(
+            "UPDATE delivery SET attempts = attempts + ?3, doubt_since = ?4, doubt_refusal = ?5, doubt_account = ?6 \
+             WHERE id = ?1 AND fence = ?2 AND state = 2",
+        )?
+        .execute((
+            claim.delivery.0,
+            claim.fence,
+            tried,
+            doubt.map(|doubt| doubt.since.as_micros()),
+            doubt.map(|doubt| doubt.refusal.as_str()),
+            doubt.map(|doubt| doubt.account.as_str()),
+        ))?;
+    if ours == 0 {
         return Ok(Settled::Superseded);
     }
     for (recipient, (outcome, reply)) in claim.recipients.iter().zip(&settlement.outcomes) {
@@ -33,20 +45,6 @@ pub(super) fn settle(
     if settlement.outcomes.iter().any(|(outcome, _)| matches!(outcome, Outcome::Failed | Outcome::Expired)) {
         super::report::mark(store, claim.message, now)?;
     }
-    let tried = u32::from(settlement.outcomes.iter().any(|(outcome, _)| *outcome != Outcome::Untried));
-    let doubt = settlement.doubt.as_ref();
-    store
-        .connection
-        .prepare_cached(
-            "UPDATE delivery SET attempts = attempts + ?2, doubt_since = ?3, doubt_refusal = ?4, doubt_account = ?5 WHERE id = ?1",
-        )?
-        .execute((
-            claim.delivery.0,
-            tried,
-            doubt.map(|doubt| doubt.since.as_micros()),
-            doubt.map(|doubt| doubt.refusal.as_str()),
-            doubt.map(|doubt| doubt.account.as_str()),
-        ))?;
     history::note(store, claim, settlement, now)?;
     if settlement.wakes_doubted {
         wake_doubted(store, now)?;

@@ -49,7 +49,7 @@ pub(crate) fn cases(chosen: impl Fn(Group) -> bool) -> Vec<Case> {
     if chosen(Group::Queued) {
         cases.push(Case::Queued);
     }
-    if chosen(Group::Million) {
+    if chosen(Group::Outage) {
         cases.push(Case::Outage);
     }
     cases

@@ -16,7 +16,8 @@ use crate::table::{Row, Table};
 pub(crate) fn measure(plan: &Plan, table: &mut Table) -> Result<()> {
     let mut record = |name: String, value| table.record(Row::new(name, ""), 0, value);
     let folder = tempfile::Builder::new().prefix("limits-").tempdir_in(&plan.directory)?;
-    record("fdatasync/s, 4 KiB overwritten".to_owned(), overwritten(plan, folder.path())?);
+    record("fdatasync/s, 4 KiB overwritten".to_owned(), overwritten(plan, folder.path(), File::sync_data)?);
+    record("fsync/s, 4 KiB overwritten".to_owned(), overwritten(plan, folder.path(), File::sync_all)?);
     record("fdatasync/s, 4 KiB appended".to_owned(), appended(plan, folder.path())?);
     record("SQLite: commits/s, a row of 2 KB in each".to_owned(), committed(plan, folder.path(), 1)?);
     record("SQLite: rows/s, 50 of 2 KB in a commit".to_owned(), committed(plan, folder.path(), 50)?);
@@ -33,13 +34,13 @@ pub(crate) fn measure(plan: &Plan, table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-fn overwritten(plan: &Plan, folder: &Path) -> Result<f64> {
+fn overwritten(plan: &Plan, folder: &Path, sync: fn(&File) -> std::io::Result<()>) -> Result<f64> {
     let file = File::create(folder.join("overwritten"))?;
     file.write_all_at(&[0; 1 << 20], 0)?;
     file.sync_all()?;
     rate(plan.stretch, |at| {
         file.write_all_at(&PAGE, at % 256 * 4096)?;
-        Ok(file.sync_data()?)
+        Ok(sync(&file)?)
     })
 }
 

@@ -47,8 +47,8 @@ struct Arguments {
     /// Where the queues lie, which must be a disk
     #[arg(long, value_name = "FOLDER", default_value = "target/bench/queues")]
     directory: PathBuf,
-    /// Another binary to measure; with a label, several beside one another
-    #[arg(long, value_name = "[LABEL=]PATH", default_value = "target/release/mailsluice")]
+    /// The binary to measure, unless it is to be built; with a label, several beside one another
+    #[arg(long, value_name = "[LABEL=]PATH", required = true)]
     mailsluice: Vec<Mailsluice>,
     /// Leave Postfix out
     #[arg(long)]
@@ -68,7 +68,9 @@ enum Group {
     Latency,
     /// What waiting messages cost, and how they leave
     Queued,
-    /// A million of them, in Mailsluice alone, and a long outage
+    /// The first message out after five minutes without the sink
+    Outage,
+    /// From a thousand waiting messages to a million, in Mailsluice alone
     Million,
 }
 
@@ -89,9 +91,10 @@ fn run(arguments: &Arguments) -> Result<()> {
     std::fs::create_dir_all(&arguments.directory)?;
     let plan = if arguments.smoke { Plan::smoke() } else { Plan::full() };
     let plan = Plan { directory: arguments.directory.canonicalize()?, ..plan };
-    let chosen = |group| match arguments.only.as_slice() {
-        [] => group != Group::Million || arguments.million,
-        only => only.contains(&group) || (group == Group::Million && arguments.million),
+    let chosen = |group| {
+        let long = matches!(group, Group::Outage | Group::Million);
+        let usual = arguments.only.is_empty() && !long;
+        usual || arguments.only.contains(&group) || (long && arguments.million)
     };
 
     let mut candidates: Vec<&dyn Candidate> = Vec::new();
@@ -99,7 +102,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         candidates.push(&Postfix);
     }
     candidates.extend(arguments.mailsluice.iter().map(|one| one as &dyn Candidate));
-    let own: Vec<&dyn Candidate> = arguments.mailsluice.iter().map(|one| one as &dyn Candidate).collect();
+    let own = candidates[usize::from(!arguments.no_postfix)..].to_vec();
     let mut machine = Table::new("This machine", &["measured"]);
     let mut beside = Table::new("Side by side", &names(&candidates));
     let mut growing = Table::new("As the queue grows", &names(&own));

@@ -209,9 +209,10 @@ impl App {
         let notifier = tokio::spawn(notifier.await?.run(stop_dispatcher.subscribe()));
         let mut listeners = Listeners::new(intake, Arc::clone(&observer), clock, inherited);
         listeners.start(&config.borrow(), bound);
+        // Clients need not wait until a long queue, of which the disk has to be asked, is counted.
+        let telling = service_manager::ready(&turns, &queue);
         let waiting = queue.read(|reader, now| reader.stats(now)).await?;
         observer.started(env!("CARGO_PKG_VERSION"), waiting.ready + waiting.deferred, &addresses.join(", "));
-        let telling = service_manager::ready(&turns, &queue);
 
         let failure = loop {
             tokio::select! {

@@ -121,10 +121,6 @@ impl Dispatcher {
             let notified = shared.wake.notified();
             tokio::pin!(notified);
             notified.as_mut().enable();
-            // All of them: each look claims as many as have room, and would leave behind all but one that ended meanwhile.
-            while let Some(ended) = self.workers.try_join_next_with_id() {
-                self.see_off(ended);
-            }
             let next = self.look().await?;
             let a_moment = tokio::time::sleep(AT_ONCE_WITHIN);
             let called = async {
@@ -159,6 +155,10 @@ impl Dispatcher {
 
     /// One round; how long to wait for the next one where nothing happens.
     async fn look(&mut self) -> Result<Duration, StoreError> {
+        // All that have ended: a look claims as many as have room, and would leave behind all but one that ended meanwhile.
+        while let Some(ended) = self.workers.try_join_next_with_id() {
+            self.see_off(ended);
+        }
         if self.shared.unwritten.load(Ordering::Relaxed) > 0 {
             // Nothing is claimed; but whether the store still answers must be seen all the same.
             return match self.shared.queue.write(Urgency::Work, |_, _| Ok(())).await {
@@ -251,3 +251,6 @@ const LONGEST: Duration = Duration::from_secs(60);
 const WITHOUT_ROOM: Duration = Duration::from_secs(1);
 /// Content that all transactions together hold in memory; the largest message passes alone.
 pub(super) const MEMORY_KIB: u32 = 128 * 1024;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,72 @@
+use super::*;
+use crate::ids::MessageId;
+use crate::queue::record::NewMessage;
+use crate::queue::sqlite::{Options, SqliteStore};
+use crate::route::{self, Priority};
+use crate::smtp::{Envelope, ReversePath};
+use crate::time::{MonotonicClock, Timestamp};
+
+/// How often this test looks before it gives up.
+const LOOKS: usize = 10_000;
+
+fn message(id: i64) -> NewMessage {
+    let head = b"Subject: x\r\n\r\nGood day.\r\n".to_vec();
+    NewMessage {
+        id: MessageId(id),
+        client: "shop".into(),
+        address: "192.0.2.1".into(),
+        priority: Priority::Normal,
+        envelope: Envelope { reverse_path: ReversePath::Null, recipients: vec!["a@example.org".parse().unwrap()] },
+        route: route::DEFAULT.into(),
+        header_id: format!("{id}@example.com"),
+        received: Timestamp::EPOCH,
+        size: head.len() as u64,
+        head,
+        chunks: 0,
+    }
+}
+
+/// A dispatcher over 60 messages, which go into a folder, 20 at a time.
+async fn dispatcher(folder: &std::path::Path) -> Dispatcher {
+    let path = folder.join("queue.db");
+    let options = Options { path: path.clone(), max_bytes: u64::MAX, min_free: 0, ephemeral: true };
+    let store = SqliteStore::open(options).unwrap();
+    let clock = Arc::new(MonotonicClock::starting_after(Timestamp::EPOCH));
+    let readers = vec![Box::new(store.reader().unwrap()) as Box<dyn crate::queue::QueueReader>];
+    let queue = Queue::start(Box::new(store), readers, Arc::clone(&clock) as Arc<dyn crate::time::Clock>);
+    let enqueue =
+        |store: &mut dyn crate::queue::QueueStore, now| (1..=60).try_for_each(|id| store.enqueue(&message(id), now));
+    queue.write(Urgency::Intake, enqueue).await.unwrap();
+    let text = format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\n[[account]]\nname = \"files\"\nprovider = \"directory\"\npath = \"{}\"\n\
+         caps.connections = 20\n",
+        folder.join("delivered").display()
+    );
+    let file = folder.join("config.toml");
+    std::fs::write(&file, text).unwrap();
+    let config = Config::load(&file).unwrap_or_else(|errors| panic!("{errors}"));
+    let (_, config) = watch::channel(Arc::new(config));
+    let observer = Arc::new(Observer::default());
+    let logins = Arc::new(Logins::beside(&path, clock, Arc::clone(&observer)));
+    Dispatcher::new(queue, observer, config, Arc::default(), logins)
+}
+
+#[tokio::test]
+async fn a_look_leaves_no_worker_behind_that_has_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("delivered")).unwrap();
+    let mut dispatcher = dispatcher(folder.path()).await;
+    let mut at_once = 0;
+    for _ in 0..LOOKS {
+        dispatcher.look().await.unwrap();
+        at_once = at_once.max(dispatcher.workers.len());
+        if dispatcher.workers.is_empty() {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    assert!(at_once >= 20, "{at_once}");
+    assert_eq!((dispatcher.workers.len(), dispatcher.claims.len()), (0, 0));
+    let files = std::fs::read_dir(folder.path().join("delivered")).unwrap().map(|file| file.unwrap().path());
+    assert_eq!(files.filter(|file| file.extension().is_some_and(|end| end == "eml")).count(), 60);
+}

@@ -336,7 +336,7 @@ impl QueueStore for SqliteStore {
     }
 
     fn content(&mut self, message: MessageId) -> Option<Vec<u8>> {
-        read::content_in_one_piece(&self.connection, message).ok().flatten()
+        read::head(&self.connection, message, 0).ok().flatten()
     }
 
     fn renew(&mut self, claim: &Claim, lease: Duration, now: Timestamp) -> Result<bool, StoreError> {

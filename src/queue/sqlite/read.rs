@@ -50,11 +50,7 @@ impl QueueReader for SqliteReader {
     }
 
     fn head(&mut self, message: MessageId) -> Result<Option<Vec<u8>>, StoreError> {
-        let head = self
-            .connection
-            .prepare_cached("SELECT head FROM message WHERE id = ?1 AND head IS NOT NULL")
-            .and_then(|mut statement| statement.query_row([message.0], |row| row.get(0)).optional());
-        self.noted(head)
+        self.noted(head(&self.connection, message, i64::MAX))
     }
 
     fn list(&mut self, request: &ListRequest, now: Timestamp) -> Result<Vec<Listed>, StoreError> {
@@ -89,10 +85,11 @@ fn content(connection: &Connection, message: MessageId) -> rusqlite::Result<Opti
     Ok(Some(content))
 }
 
-pub(super) fn content_in_one_piece(connection: &Connection, message: MessageId) -> rusqlite::Result<Option<Vec<u8>>> {
+/// The beginning of a content that has so many chunks behind it at most: with none it is all.
+pub(super) fn head(connection: &Connection, message: MessageId, chunks: i64) -> rusqlite::Result<Option<Vec<u8>>> {
     connection
-        .prepare_cached("SELECT head FROM message WHERE id = ?1 AND head IS NOT NULL AND chunks = 0")?
-        .query_row([message.0], |row| row.get(0))
+        .prepare_cached("SELECT head FROM message WHERE id = ?1 AND head IS NOT NULL AND chunks <= ?2")?
+        .query_row((message.0, chunks), |row| row.get(0))
         .optional()
 }
 

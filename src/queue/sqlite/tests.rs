@@ -20,8 +20,10 @@ fn open(folder: &tempfile::TempDir) -> SqliteStore {
     SqliteStore::open(Options { path, max_bytes: u64::MAX, min_free: 0, ephemeral: true }).unwrap()
 }
 
-fn enqueue(store: &mut SqliteStore, id: i64) {
-    let head = b"Subject: x\r\n\r\nGood day.\r\n".to_vec();
+const CONTENT: &[u8] = b"Subject: x\r\n\r\nGood day.\r\n";
+
+fn enqueue(store: &mut SqliteStore, id: i64, chunks: u32) {
+    let head = CONTENT.to_vec();
     let message = NewMessage {
         id: MessageId(id),
         client: "shop".into(),
@@ -33,7 +35,7 @@ fn enqueue(store: &mut SqliteStore, id: i64) {
         received: NOW,
         size: head.len() as u64,
         head,
-        chunks: 0,
+        chunks,
     };
     store.enqueue(&message, NOW).unwrap();
 }
@@ -83,7 +85,7 @@ fn steps(waiting: i64) -> Vec<(&'static str, u64)> {
     let folder = tempfile::tempdir().unwrap();
     let mut store = open(&folder);
     store.begin().unwrap();
-    (1..=waiting).for_each(|id| enqueue(&mut store, id));
+    (1..=waiting).for_each(|id| enqueue(&mut store, id, 0));
     store.commit(NOW).unwrap();
     let mut reader = store.reader().unwrap();
     let (written, read) = (counted(&mut store.connection), counted(&mut reader.connection));
@@ -91,7 +93,7 @@ fn steps(waiting: i64) -> Vec<(&'static str, u64)> {
     let mut note = |what, steps: &AtomicU64| all.push((what, steps.swap(0, Ordering::Relaxed)));
     store.begin().unwrap();
     note("begin", &written);
-    enqueue(&mut store, waiting + 1);
+    enqueue(&mut store, waiting + 1, 0);
     note("enqueue", &written);
     assert_eq!(store.view(5, NOW).unwrap().flows[0].heads.len(), 5);
     note("view", &written);
@@ -122,6 +124,21 @@ fn held() -> Operated {
 #[test]
 fn what_is_done_for_one_message_does_not_depend_on_how_many_wait() {
     assert_eq!(steps(10), steps(2000));
+}
+
+#[test]
+fn content_comes_with_its_claim_only_where_that_is_all_of_it_and_still_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(&folder);
+    store.begin().unwrap();
+    enqueue(&mut store, 1, 0);
+    enqueue(&mut store, 2, 1);
+    assert_eq!(store.content(MessageId(1)).as_deref(), Some(CONTENT));
+    assert_eq!(store.content(MessageId(2)), None, "its chunk would be missing");
+    let claim = claim(&mut store);
+    settle(&mut store, &claim);
+    assert_eq!(store.content(MessageId(1)), None, "it was delivered");
+    store.commit(NOW).unwrap();
 }
 
 #[test]

@@ -95,18 +95,11 @@ impl<'a> Relay<'a> {
     /// Waits for its banner; how long that took from its start.
     pub(crate) fn banner(&mut self) -> Result<Duration> {
         while self.started.elapsed() < Duration::from_secs(60) {
-            if let Ok(mut stream) = TcpStream::connect(self.place.listen) {
-                stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-                let mut code = [0; 3];
-                if stream.read_exact(&mut code).is_err() {
-                    // A connection that the last of the old processes had in its backlog: this is not the new one yet.
-                    continue;
-                }
-                return if code == *b"220" {
-                    Ok(self.started.elapsed())
-                } else {
-                    Err(self.trouble("its banner is not 220"))
-                };
+            match code(self.place.listen) {
+                Ok(code) if code == *b"220" => return Ok(self.started.elapsed()),
+                Ok(_) => return Err(self.trouble("its banner is not 220")),
+                // Nobody listens yet, or the last of the old processes still had the connection in its backlog.
+                Err(_) => {}
             }
             if self.child.try_wait()?.is_some() {
                 return Err(self.trouble("it has ended"));
@@ -235,6 +228,15 @@ fn spawn(candidate: &dyn Candidate, place: &Place) -> Result<(Child, Instant)> {
     let started = Instant::now();
     let child = command.spawn().map_err(|error| format!("{}: {error}", command.get_program().display()))?;
     Ok((child, started))
+}
+
+/// The code by which whoever listens there greets.
+fn code(listener: SocketAddr) -> std::io::Result<[u8; 3]> {
+    let mut stream = TcpStream::connect(listener)?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    let mut code = [0; 3];
+    stream.read_exact(&mut code)?;
+    Ok(code)
 }
 
 /// The fields of a process after its name: proc_pid_stat(5) from the third one on.

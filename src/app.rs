@@ -25,7 +25,7 @@ use crate::control::desk::{Asked, Desk};
 use crate::control::server::ControlServer;
 use crate::control::socket_path;
 use crate::deliver::dispatcher::Dispatcher;
-use crate::deliver::mended;
+use crate::deliver::{mended, returned};
 use crate::ids::{AccountName, MessageId};
 use crate::intake::Intake;
 use crate::notify::Notifier;
@@ -36,6 +36,7 @@ use crate::queue::sqlite::{Machine, Options, SqliteStore};
 use crate::queue::{OpenError, Queue, QueueReader, QueueStore, StoreError, Urgency, tend_clocks};
 use crate::receive::{BindError, CertificateError, Inherited};
 use crate::schedule::cap::horizon;
+use crate::schedule::turn::Turn;
 use crate::time::{Clock, MonotonicClock, wall_clock};
 use crate::tokens::{Logins, keeper};
 
@@ -202,7 +203,7 @@ impl App {
         };
         let control = tokio::spawn(control.serve(Arc::new(desk)));
         let housekeeping = tokio::spawn(keep_house(queue.clone(), config.subscribe()));
-        let [keeping, watching] = tend_logins(&logins, &queue, &observer, &config, &wake);
+        let [keeping, watching, knocking] = tend_accounts(&logins, &queue, &observer, &config, &turns, &wake);
         let (stop_dispatcher, stopping) = watch::channel(false);
         let mut dispatcher = tokio::spawn(dispatcher.run(stopping, GRACE));
         let notifier = Notifier::new(queue.clone(), Arc::clone(&observer), Arc::clone(&intake), config.subscribe());
@@ -242,7 +243,7 @@ impl App {
         service_manager::tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
         let grace = if failure.is_some() { Duration::ZERO } else { GRACE };
         Underway { listeners, stop_dispatcher, dispatcher, notifier, keeping, logins, control }.end(grace).await;
-        [housekeeping, watching].iter().for_each(JoinHandle::abort);
+        [housekeeping, watching, knocking].iter().for_each(JoinHandle::abort);
         if let Some(failure) = failure {
             return Err(failure.into());
         }
@@ -295,18 +296,21 @@ impl Underway {
     }
 }
 
-/// Keeps tokens fresh, and looks whether logins in trouble were mended.
-fn tend_logins(
+/// Keeps tokens fresh, looks whether logins in trouble were mended, and whether hosts out of reach are back.
+fn tend_accounts(
     logins: &Arc<Logins>,
     queue: &Queue,
     observer: &Arc<Observer>,
     config: &watch::Sender<Arc<Config>>,
+    turns: &watch::Receiver<Turn>,
     wake: &Arc<Notify>,
-) -> [JoinHandle<()>; 2] {
-    let (observer, wake) = (Arc::clone(observer), Arc::clone(wake));
-    let watching = mended::watch(queue.clone(), observer, Arc::clone(logins), config.subscribe(), wake);
+) -> [JoinHandle<()>; 3] {
+    let (looking, seen, waking) = (queue.clone(), Arc::clone(observer), Arc::clone(wake));
+    let watching = mended::watch(looking, seen, Arc::clone(logins), config.subscribe(), waking);
+    let (looking, seen, waking) = (queue.clone(), Arc::clone(observer), Arc::clone(wake));
+    let knocking = returned::watch(looking, seen, config.subscribe(), turns.clone(), waking);
     let keeping = keeper::keep(Arc::clone(logins), config.subscribe());
-    [tokio::spawn(keeping), tokio::spawn(watching)]
+    [tokio::spawn(keeping), tokio::spawn(watching), tokio::spawn(knocking)]
 }
 
 /// Tells that the daemon cannot go on.

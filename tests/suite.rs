@@ -23,6 +23,7 @@ mod load;
 mod local_mail;
 mod memory;
 mod oauth;
+mod outage;
 mod pacing;
 mod pacing_wire;
 mod postfix;

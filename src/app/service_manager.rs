@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::queue::Queue;
 use crate::queue::record::Stats;
-use crate::schedule::turn::Turn;
+use crate::schedule::turn::{Stance, Turn};
 use crate::time::spoken;
 
 /// Tells the service manager.
@@ -73,20 +73,21 @@ async fn tell_status(mut turns: watch::Receiver<Turn>, queue: Queue) {
 }
 
 /// `3 waiting, the oldest 2 min; office open, backup paused`. What is being sent still waits.
-fn status(stats: &Stats, lanes: &[(crate::ids::AccountName, &'static str)]) -> String {
+fn status(stats: &Stats, lanes: &[Stance]) -> String {
     let waiting = stats.ready + stats.deferred + stats.sending;
     let mut text = match stats.oldest_seconds {
         Some(oldest) if waiting > 0 => format!("{waiting} waiting, the oldest {}", spoken(Duration::from_secs(oldest))),
         _ => format!("{waiting} waiting"),
     };
-    let (open, stopped): (Vec<_>, Vec<_>) = lanes.iter().partition(|(_, standing)| *standing == "open");
+    let (open, stopped): (Vec<_>, Vec<_>) = lanes.iter().partition(|lane| lane.standing == "open");
+    let told_of = |lane: &Stance| format!("{} {}", lane.account, lane.standing);
     let mut told: Vec<String> = Vec::new();
     if lanes.len() > NAMED {
         told.push(format!("{} accounts open", open.len()));
-        told.extend(stopped.iter().take(NAMED).map(|(name, standing)| format!("{name} {standing}")));
+        told.extend(stopped.iter().take(NAMED).copied().map(told_of));
         told.extend((stopped.len() > NAMED).then(|| format!("{} more not", stopped.len() - NAMED)));
     } else {
-        told.extend(lanes.iter().map(|(name, standing)| format!("{name} {standing}")));
+        told.extend(lanes.iter().map(told_of));
     }
     if !told.is_empty() {
         text = format!("{text}; {}", told.join(", "));
@@ -104,7 +105,6 @@ const NAMED: usize = 6;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::AccountName;
 
     fn stats(ready: u64, deferred: u64, sending: u64, oldest_seconds: Option<u64>) -> Stats {
         Stats { ready, deferred, sending, oldest_seconds, ..Stats::default() }
@@ -112,15 +112,16 @@ mod tests {
 
     #[test]
     fn a_status_is_one_line() {
-        let lanes: Vec<(AccountName, &str)> = vec![("office".into(), "open"), ("backup".into(), "paused")];
+        let stance = |account: &str, standing| Stance { account: account.into(), standing, unreached: None };
+        let lanes = [stance("office", "open"), stance("backup", "paused")];
         assert_eq!(
             status(&stats(1, 1, 1, Some(120)), &lanes),
             "3 waiting, the oldest 2 min; office open, backup paused"
         );
         assert_eq!(status(&stats(0, 0, 0, None), &lanes[..1]), "0 waiting; office open");
         assert_eq!(status(&stats(0, 0, 0, None), &[]), "0 waiting");
-        let many: Vec<(AccountName, &str)> =
-            (0..20).map(|at| (format!("a{at}").as_str().into(), if at < 12 { "open" } else { "resting" })).collect();
+        let many: Vec<Stance> =
+            (0..20).map(|at| stance(&format!("a{at}"), if at < 12 { "open" } else { "resting" })).collect();
         let told = status(&stats(0, 0, 0, None), &many);
         assert!(
             told.starts_with("0 waiting; 12 accounts open, a12 resting, ") && told.ends_with(", 2 more not"),

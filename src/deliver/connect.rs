@@ -55,6 +55,15 @@ pub(super) async fn dial(
     Ok(stream)
 }
 
+/// Whether the host lets anybody connect just now. Says nothing there, and hangs up at once.
+pub(super) async fn is_reached(endpoint: &SmtpEndpoint) -> bool {
+    let (timeouts, peer) = (Timeouts::of_a_knock(), peer_name(endpoint));
+    match resolve(endpoint, &peer, &timeouts).await {
+        Ok(addresses) => connect_any(&addresses, &peer, &timeouts).await.is_ok(),
+        Err(_) => false,
+    }
+}
+
 /// Takes a fresh stream through greeting, EHLO and TLS as the endpoint wants them.
 pub(super) async fn secure(
     stream: impl Stream,

@@ -20,7 +20,7 @@ use crate::queue::record::Claim;
 use crate::queue::{Queue, StoreError, Urgency};
 use crate::schedule::fairness::Fairness;
 use crate::schedule::plan::{Capped, Plan, Wanted};
-use crate::schedule::turn::Turn;
+use crate::schedule::turn::{Stance, Turn};
 use crate::tokens::Logins;
 
 /// What the dispatcher and its workers share.
@@ -201,7 +201,7 @@ impl Dispatcher {
     }
 
     /// A look has ended, which has seen how the accounts stand or not; how long to wait for the next one.
-    fn turned(&self, lanes: Option<Vec<(AccountName, &'static str)>>, wait: Duration) -> Duration {
+    fn turned(&self, lanes: Option<Vec<Stance>>, wait: Duration) -> Duration {
         let at = self.shared.queue.now();
         self.turns.send_modify(|turn| *turn = Turn { at, lanes: lanes.unwrap_or_else(|| turn.lanes.clone()) });
         wait.min(self.longest)

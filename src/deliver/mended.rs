@@ -26,7 +26,7 @@ pub async fn watch(
     let (settings, taking_up) = (Arc::clone(&config.borrow()), Arc::clone(&logins));
     let names: Vec<AccountName> = settings.account_names().cloned().collect();
     // A queue that has failed ends the daemon elsewhere.
-    let waiting = hasten(&queue, names, Lane::restarted, &wake).await.unwrap_or_default();
+    let waiting = hasten(&queue, names, Lane::probe_now, &wake).await.unwrap_or_default();
     let taken_up = tokio::task::spawn_blocking(move || taking_up.take_up(&settings, &waiting)).await;
     taken_up.unwrap_or_default();
     let mut tick = tokio::time::interval(LOOKED_EVERY);

@@ -3,6 +3,7 @@
 pub mod directory;
 pub mod dispatcher;
 pub mod mended;
+pub mod returned;
 pub mod round;
 pub mod trial;
 pub mod upstream;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::{AccountConfig, Config, OnUncertain};
-use crate::ids::{AccountName, RouteName};
+use crate::ids::RouteName;
 use crate::provider::Provider;
 use crate::provider::refusal::Parties;
 use crate::queue::record::{Claim, ClaimRequest, Settled, Settlement};
@@ -13,6 +13,7 @@ use crate::schedule::cap::Ledger;
 use crate::schedule::fairness::Fairness;
 use crate::schedule::lane::{CauseKind, Change, Event, Lane, Standing};
 use crate::schedule::plan::{AccountState, Flow, Plan, RouteState, State, plan};
+use crate::schedule::turn::Stance;
 use crate::schedule::verdict::{Case, Charge, Elsewhere, Report, Verdict, verdict};
 use crate::smtp::ReversePath;
 use crate::time::{Timestamp, wall_clock};
@@ -24,8 +25,8 @@ pub struct Round {
     pub claims: Vec<(Claim, Option<Vec<u8>>)>,
     /// What was planned.
     pub plan: Plan,
-    /// How each account stands: `open`, `resting` or `paused`.
-    pub lanes: Vec<(AccountName, &'static str)>,
+    /// How each account stands.
+    pub lanes: Vec<Stance>,
 }
 
 /// Looks at what waits, plans, and claims.
@@ -79,8 +80,8 @@ pub fn round(
         let content = if claim.size <= SMALL as u64 { store.content(claim.message) } else { None };
         claims.push((claim, content));
     }
-    let standings = config.account_names().cloned().zip(lanes.iter().map(|lane| lane.standing.as_str())).collect();
-    Ok(Round { claims, plan, lanes: standings })
+    let lanes = config.account_names().zip(&lanes).map(|(account, lane)| Stance::of(account, lane)).collect();
+    Ok(Round { claims, plan, lanes })
 }
 
 /// The routes of what waits. Those that avoid an account come first: only alarms go by them, a few in an hour, and would find

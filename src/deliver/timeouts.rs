@@ -64,6 +64,12 @@ impl Timeouts {
         }
     }
 
+    /// Those of a connection that is only to show whether there is a way: the next one follows soon.
+    pub fn of_a_knock() -> Self {
+        let a_moment = Duration::from_secs(2);
+        Self { resolve: a_moment, connect: a_moment, ..Self::default() }
+    }
+
     /// What opening a session can take at most.
     pub fn opening(&self) -> Duration {
         let reached = self.resolve + self.connect * ADDRESSES + self.greeting;

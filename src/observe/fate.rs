@@ -333,6 +333,15 @@ impl Observer {
         );
     }
 
+    /// An account's host lets us connect again, so that the account is tried at once.
+    pub fn host_returned(&self, account: &AccountName, host: &str) {
+        info!(
+            event = "host_returned",
+            account = %account,
+            "{host} lets us connect again: account {account} is tried at once",
+        );
+    }
+
     /// The daemon is up.
     pub fn started(&self, version: &str, waiting: u64, listeners: &str) {
         info!(

@@ -244,10 +244,10 @@ impl Lane {
         Change::Hastened
     }
 
-    /// A new process has begun, which may have other secrets: those from systemd or the environment change with it. The
-    /// probe is due at once, but what was refused before still counts: a process that dies again and again must not lock
-    /// the account.
-    pub fn restarted(&mut self, now: Timestamp) -> Change {
+    /// There is reason to try now: a new process has begun, which may have other secrets (those from systemd or the
+    /// environment change with it), or the host lets us connect again. The probe is due at once, but what was refused
+    /// before still counts: a process that dies again and again must not lock the account.
+    pub fn probe_now(&mut self, now: Timestamp) -> Change {
         let due = self.within_budget(now);
         match &mut self.standing {
             Standing::Resting(stop) | Standing::Paused(stop) if stop.probe_at.is_some_and(|at| at > due) => {

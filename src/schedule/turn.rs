@@ -1,5 +1,6 @@
 //! A look of the dispatcher, as others see it.
 
+use super::lane::{CauseKind, Lane};
 use crate::ids::AccountName;
 use crate::time::Timestamp;
 
@@ -9,6 +10,29 @@ use crate::time::Timestamp;
 pub struct Turn {
     /// When it ended, in scheduling time.
     pub at: Timestamp,
-    /// How each account stood then: `open`, `resting` or `paused`; none before the first look.
-    pub lanes: Vec<(AccountName, &'static str)>,
+    /// How each account stood then; none before the first look.
+    pub lanes: Vec<Stance>,
+}
+
+/// How an account stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stance {
+    /// Which.
+    pub account: AccountName,
+    /// `open`, `resting` or `paused`.
+    pub standing: &'static str,
+    /// When it is probed next, where it is paused because there was no connection or no TLS.
+    pub unreached: Option<Timestamp>,
+}
+
+impl Stance {
+    /// That of this lane.
+    pub fn of(account: &AccountName, lane: &Lane) -> Self {
+        let unreached = lane.stop().filter(|stop| stop.cause.kind == CauseKind::Connect);
+        Self {
+            account: account.clone(),
+            standing: lane.standing.as_str(),
+            unreached: unreached.and_then(|stop| stop.probe_at),
+        }
+    }
 }

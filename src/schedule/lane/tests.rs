@@ -120,18 +120,18 @@ fn a_message_is_to_blame_where_another_one_has_passed_since() {
 #[test]
 fn a_restart_probes_at_once_within_the_budget() {
     let mut lane = Lane::default();
-    assert_eq!(lane.restarted(at(0)), Change::None);
+    assert_eq!(lane.probe_now(at(0)), Change::None);
     for begun in (0..90).step_by(10) {
         lane.note(Event::Stopped(cause(CauseKind::Login)), at(begun), at(begun));
         assert!(probe_secs(&lane) > begun + 5);
-        assert_eq!((lane.restarted(at(begun + 5)), probe_secs(&lane)), (Change::Hastened, begun + 5));
+        assert_eq!((lane.probe_now(at(begun + 5)), probe_secs(&lane)), (Change::Hastened, begun + 5));
     }
     lane.note(Event::Stopped(cause(CauseKind::Login)), at(90), at(90));
-    assert_eq!(lane.restarted(at(95)), Change::None);
+    assert_eq!(lane.probe_now(at(95)), Change::None);
     assert!(probe_secs(&lane) >= 3600, "an hour after the first of ten");
     assert_eq!(lane.refused_logins.len(), 10);
     lane.pause(at(100));
-    assert_eq!(lane.restarted(at(101)), Change::None, "an operator's pause stands");
+    assert_eq!(lane.probe_now(at(101)), Change::None, "an operator's pause stands");
 }
 
 #[test]

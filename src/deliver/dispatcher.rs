@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{self, JoinSet};
+use tokio::time::Instant;
 
+use super::planner::{Planned, Planner};
 use super::pool::{Pool, dismiss};
-use super::round::{Round, round};
+use super::round::Round;
 use super::trial::Trials;
 use super::upstream::Timeouts;
 use super::worker::Worker;
@@ -17,8 +19,7 @@ use crate::config::Config;
 use crate::ids::{AccountName, ClientName};
 use crate::observe::Observer;
 use crate::queue::record::Claim;
-use crate::queue::{Queue, StoreError, Urgency};
-use crate::schedule::fairness::Fairness;
+use crate::queue::{Queue, QueueStore, StoreError, Urgency};
 use crate::schedule::plan::{Capped, Plan, Wanted};
 use crate::schedule::turn::{Stance, Turn};
 use crate::tokens::Logins;
@@ -26,11 +27,12 @@ use crate::tokens::Logins;
 /// What the dispatcher and its workers share.
 pub(super) struct Shared {
     pub(super) queue: Queue,
+    pub(super) planner: Planner,
     pub(super) observer: Arc<Observer>,
     pub(super) pool: Pool,
     pub(super) timeouts: Timeouts,
     pub(super) logins: Arc<Logins>,
-    /// Rung when there may be something to do. Workers need not: the dispatcher sees them end.
+    /// Rung when there may be something to do. Workers need not: they plan what comes after them.
     pub(super) wake: Arc<Notify>,
     /// Outcomes that could not be written yet: until they are, nothing more is claimed.
     pub(super) unwritten: AtomicU32,
@@ -42,15 +44,11 @@ pub(super) struct Shared {
 pub struct Dispatcher {
     shared: Arc<Shared>,
     config: watch::Receiver<Arc<Config>>,
-    /// The configuration of the last round, and which in a row it is: connections of an older one are not used again.
-    current: Arc<Config>,
-    generation: u64,
-    fairness: Fairness,
     /// The accounts whose caps keep mail waiting, and the clients whose parts of them do.
     capped: HashSet<(AccountName, Option<ClientName>)>,
     /// Whether the last round found the disk full.
     full: bool,
-    workers: JoinSet<()>,
+    workers: JoinSet<Option<Planned>>,
     claims: HashMap<task::Id, Claim>,
     /// The last look, for whoever must know that there are any.
     turns: watch::Sender<Turn>,
@@ -68,8 +66,10 @@ impl Dispatcher {
         logins: Arc<Logins>,
     ) -> Self {
         let (turns, _) = watch::channel(Turn { at: queue.now(), lanes: Vec::new() });
+        let planner = Planner::new(Arc::clone(&config.borrow()));
         let shared = Shared {
             queue,
+            planner,
             observer,
             pool: Pool::default(),
             timeouts: Timeouts::default(),
@@ -78,13 +78,9 @@ impl Dispatcher {
             unwritten: AtomicU32::new(0),
             memory: Arc::new(Semaphore::new(MEMORY_KIB as usize)),
         };
-        let current = Arc::clone(&config.borrow());
         Self {
             shared: Arc::new(shared),
             config,
-            current,
-            generation: 0,
-            fairness: Fairness::default(),
             capped: HashSet::new(),
             full: false,
             workers: JoinSet::new(),
@@ -116,29 +112,31 @@ impl Dispatcher {
     pub async fn run(mut self, mut stop: watch::Receiver<bool>, grace: Duration) -> Result<(), StoreError> {
         let shared = Arc::clone(&self.shared);
         let mut reaper = tokio::time::interval(REAPED_EVERY);
+        let (mut due, mut soonest) = (Instant::now(), Instant::now());
         loop {
-            // Registered before looking, so that nothing that comes while we look is missed.
-            let notified = shared.wake.notified();
-            tokio::pin!(notified);
-            notified.as_mut().enable();
-            let next = self.look().await?;
-            let a_moment = tokio::time::sleep(AT_ONCE_WITHIN);
-            let called = async {
-                notified.await;
-                a_moment.await;
-            };
+            if due <= Instant::now() {
+                due = self.look().await?;
+                soonest = Instant::now() + AT_ONCE_WITHIN;
+            }
             tokio::select! {
-                () = called => {}
-                () = tokio::time::sleep(next) => {}
-                Some(ended) = self.workers.join_next_with_id() => self.see_off(ended),
+                // What comes while we look, or a worker plans, is kept, and looked at in its turn.
+                () = shared.wake.notified() => due = due.min(soonest),
+                () = tokio::time::sleep_until(due) => {}
+                Some(ended) = self.workers.join_next_with_id() => due = due.min(match self.see_off(ended) {
+                    Some(planned) => self.serve(planned),
+                    None => Instant::now(),
+                }),
                 _ = reaper.tick(), if !shared.pool.is_empty() => dismiss(shared.pool.retire(false, shared.queue.now())),
-                _ = self.config.changed() => {}
+                _ = self.config.changed() => due = Instant::now(),
                 _ = stop.wait_for(|stop| *stop) => break,
             }
         }
+        shared.planner.close();
         let drain = async {
             while let Some(ended) = self.workers.join_next_with_id().await {
-                self.see_off(ended);
+                if let Some(planned) = self.see_off(ended) {
+                    self.serve(planned);
+                }
             }
         };
         let drained = tokio::time::timeout(grace, drain).await;
@@ -153,12 +151,8 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// One round; how long to wait for the next one where nothing happens.
-    async fn look(&mut self) -> Result<Duration, StoreError> {
-        // All that have ended: a look claims as many as have room, and would leave behind all but one that ended meanwhile.
-        while let Some(ended) = self.workers.try_join_next_with_id() {
-            self.see_off(ended);
-        }
+    /// One round; when to look again where nothing happens.
+    async fn look(&mut self) -> Result<Instant, StoreError> {
         if self.shared.unwritten.load(Ordering::Relaxed) > 0 {
             // Nothing is claimed; but whether the store still answers must be seen all the same.
             return match self.shared.queue.write(Urgency::Work, |_, _| Ok(())).await {
@@ -166,57 +160,63 @@ impl Dispatcher {
                 Err(error) => Err(error),
             };
         }
-        let config = Arc::clone(&self.config.borrow_and_update());
-        if !Arc::ptr_eq(&config, &self.current) {
-            self.current = Arc::clone(&config);
-            self.generation += 1;
-        }
-        let (fairness, settings) = (self.fairness.clone(), Arc::clone(&config));
-        let work = move |store: &mut dyn crate::queue::QueueStore, now| round(store, &settings, &fairness, now);
-        let Round { claims, plan, lanes } = match self.shared.queue.write(Urgency::Work, work).await {
-            Ok(round) => round,
+        self.shared.planner.configure(&self.config.borrow_and_update());
+        let shared = Arc::clone(&self.shared);
+        let work = move |store: &mut dyn QueueStore, now| shared.planner.round(store, now);
+        match self.shared.queue.write(Urgency::Work, work).await {
+            Ok(Some(planned)) => Ok(self.serve(planned)),
+            Ok(None) => Ok(self.turned(None, self.longest)),
             Err(StoreError::Full(full)) => {
                 if !std::mem::replace(&mut self.full, true) {
                     let sentence = format!("{full}: nothing can be sent until there is room");
                     self.shared.observer.alarm_begun("disk_full", "claims", &sentence);
                 }
-                return Ok(self.turned(None, WITHOUT_ROOM));
+                Ok(self.turned(None, WITHOUT_ROOM))
             }
-            Err(error) => return Err(error),
-        };
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Hands out what a round has claimed; when to look again where nothing happens.
+    fn serve(&mut self, Planned { round, config, generation }: Planned) -> Instant {
         if std::mem::take(&mut self.full) {
             self.shared.observer.alarm_ended("disk_full", "claims");
         }
+        let Round { claims, plan, lanes } = round;
         let missed = claims.len() < plan.claims.len();
         self.note_caps(&plan);
-        self.fairness = plan.fairness;
         for (claim, content) in claims {
-            let worker = Worker::new(Arc::clone(&self.shared), Arc::clone(&config), self.generation, claim.clone());
+            let worker = Worker::new(Arc::clone(&self.shared), Arc::clone(&config), generation, claim.clone());
             let task = self.workers.spawn(worker.run(content));
             self.claims.insert(task.id(), claim);
         }
         let now = self.shared.queue.now();
         let wait = plan.wake.map_or(self.longest, |wake| wake.since(now));
-        Ok(self.turned(Some(lanes), if missed { wait.min(WITHOUT_ROOM) } else { wait }))
+        self.turned(Some(lanes), if missed { wait.min(WITHOUT_ROOM) } else { wait })
     }
 
-    /// A look has ended, which has seen how the accounts stand or not; how long to wait for the next one.
-    fn turned(&self, lanes: Option<Vec<Stance>>, wait: Duration) -> Duration {
+    /// A look has ended, which has seen how the accounts stand or not; when the next one is due.
+    fn turned(&self, lanes: Option<Vec<Stance>>, wait: Duration) -> Instant {
         let at = self.shared.queue.now();
         self.turns.send_modify(|turn| *turn = Turn { at, lanes: lanes.unwrap_or_else(|| turn.lanes.clone()) });
-        wait.min(self.longest)
+        Instant::now() + wait.min(self.longest)
     }
 
-    /// Forgets a worker that has ended; the claim of one that broke is settled all the same.
-    fn see_off(&mut self, ended: Result<(task::Id, ()), task::JoinError>) {
+    /// Forgets a worker that has ended, and returns what it has planned; the claim of one that broke is settled all the same.
+    fn see_off(&mut self, ended: Result<(task::Id, Option<Planned>), task::JoinError>) -> Option<Planned> {
         let broken = match ended {
-            Ok((task, ())) => return drop(self.claims.remove(&task)),
+            Ok((task, planned)) => {
+                self.claims.remove(&task);
+                return planned;
+            }
             Err(broken) => broken,
         };
         if let Some(claim) = self.claims.remove(&broken.id()) {
-            let worker = Worker::new(Arc::clone(&self.shared), Arc::clone(&self.current), self.generation, claim);
+            let (config, generation) = self.shared.planner.current();
+            let worker = Worker::new(Arc::clone(&self.shared), config, generation, claim);
             self.workers.spawn(worker.run_after_panic());
         }
+        None
     }
 
     /// Says once of each account that its caps, or a client's part of them, keep mail waiting.
@@ -240,8 +240,8 @@ impl Dispatcher {
     }
 }
 
-/// How soon after a look it looks again for new mail and what else it is told of. Mail that comes faster shares looks; a
-/// worker that ends has its own at once, so no connection waits.
+/// How soon after a look it looks again for new mail and what else it is told of. Mail that comes faster shares looks;
+/// workers plan what comes after them by themselves, so no connection waits.
 const AT_ONCE_WITHIN: Duration = Duration::from_millis(5);
 /// How often idle connections are looked through.
 const REAPED_EVERY: Duration = Duration::from_secs(2);

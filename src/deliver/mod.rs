@@ -15,6 +15,7 @@ mod lettre;
 mod opening;
 #[cfg(test)]
 mod peer;
+mod planner;
 mod pool;
 mod replies;
 mod timeouts;

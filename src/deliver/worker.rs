@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::directory;
 use super::dispatcher::{MEMORY_KIB, Shared};
+use super::planner::Planned;
 use super::pool::{Pooled, dismiss};
 use super::round::{Booked, LEASE, SMALL, book};
 use super::upstream::{BodyKind, Extensions, Upstream};
@@ -16,7 +17,7 @@ use crate::message::repair::Repair;
 use crate::observe::fate::Attempted;
 use crate::provider::refusal::{Class, meaning, was_idle};
 use crate::queue::record::{Claim, Settled};
-use crate::queue::{StoreError, Urgency};
+use crate::queue::{QueueStore, StoreError, Urgency};
 use crate::schedule::attempt::{End, Obstacle, RcptResult, Step, Transcript, Trouble, TroubleKind};
 use crate::schedule::lane::Change;
 use crate::schedule::verdict::Report;
@@ -36,27 +37,27 @@ impl Worker {
         Self { shared, config, generation, claim }
     }
 
-    /// Delivers; `content` where it was read with the claim.
-    pub(super) async fn run(self, content: Option<Vec<u8>>) {
+    /// Delivers; `content` where it was read with the claim. Returns what is claimed next.
+    pub(super) async fn run(self, content: Option<Vec<u8>>) -> Option<Planned> {
         let work = async {
             let (report, repairs) = self.attempt(content).await;
-            self.settle(&report, &repairs).await;
+            self.settle(&report, &repairs).await
         };
         tokio::select! {
-            () = work => {}
+            planned = work => planned,
             never = self.keep_lease() => match never {},
         }
     }
 
     /// Settles the claim of a worker that broke: the message waits, as after any other trouble, and does not break the
     /// next one at once.
-    pub(super) async fn run_after_panic(self) {
+    pub(super) async fn run_after_panic(self) -> Option<Planned> {
         let detail = "the relay itself failed on this message; please report it with the lines before";
         self.shared.observer.alarm("worker_failed", &format!("{}: {detail}", self.claim.message));
         let trouble = Trouble { step: Step::Content, kind: TroubleKind::Local, detail: detail.into() };
         let recipients = vec![RcptResult::NotAsked; self.claim.recipients.len()];
         let end = End::Stopped(Obstacle::Trouble(trouble));
-        self.settle(&Report::Transacted(Transcript { recipients, end }), &[]).await;
+        self.settle(&Report::Transacted(Transcript { recipients, end }), &[]).await
     }
 
     /// Renews the lease while the transaction lives.
@@ -64,7 +65,7 @@ impl Worker {
         loop {
             tokio::time::sleep(LEASE / 3).await;
             let claim = self.claim.clone();
-            let renewal = move |store: &mut dyn crate::queue::QueueStore, now| store.renew(&claim, LEASE, now);
+            let renewal = move |store: &mut dyn QueueStore, now| store.renew(&claim, LEASE, now);
             // Whether it was ours still shows at the settlement.
             let _ = self.shared.queue.write(Urgency::Work, renewal).await;
         }
@@ -209,15 +210,22 @@ impl Worker {
     }
 
     /// Writes what came of it, however long that takes: a worker that cannot write its outcome keeps it, and nothing
-    /// more is claimed meanwhile.
-    async fn settle(&self, report: &Report, repairs: &[Repair]) {
+    /// more is claimed meanwhile. What comes next is claimed in the same transaction: the connection is free by then.
+    async fn settle(&self, report: &Report, repairs: &[Repair]) -> Option<Planned> {
         let jitter = fastrand::f64();
-        let mut waiting = false;
-        let booked = loop {
-            let (config, claim, report) = (Arc::clone(&self.config), self.claim.clone(), report.clone());
-            let work =
-                move |store: &mut dyn crate::queue::QueueStore, now| book(store, &config, &claim, &report, now, jitter);
+        let (mut planning, mut waiting) = (true, false);
+        let written = loop {
+            let (shared, config) = (Arc::clone(&self.shared), Arc::clone(&self.config));
+            let (claim, report) = (self.claim.clone(), report.clone());
+            let work = move |store: &mut dyn QueueStore, now| {
+                let booked = book(store, &config, &claim, &report, now, jitter)?;
+                let plans = planning && shared.unwritten.load(Ordering::Relaxed) == 0;
+                let planned = if plans { shared.planner.round(store, now)? } else { None };
+                Ok((booked, planned))
+            };
             match self.shared.queue.write(Urgency::Work, work).await {
+                // There may be room for what came of it, and none for more.
+                Err(StoreError::Full(_)) if planning => planning = false,
                 Err(StoreError::Full(full)) => {
                     if !waiting {
                         waiting = true;
@@ -240,9 +248,9 @@ impl Worker {
             }
         }
         // A store that has failed ends the process; the lease is reclaimed at the next start.
-        if let Ok(booked) = booked {
-            self.tell(&booked, repairs);
-        }
+        let (booked, planned) = written.ok()?;
+        self.tell(&booked, repairs);
+        planned
     }
 
     fn tell(&self, booked: &Booked, repairs: &[Repair]) {

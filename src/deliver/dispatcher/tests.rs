@@ -6,9 +6,6 @@ use crate::route::{self, Priority};
 use crate::smtp::{Envelope, ReversePath};
 use crate::time::{MonotonicClock, Timestamp};
 
-/// How often this test looks before it gives up.
-const LOOKS: usize = 10_000;
-
 fn message(id: i64) -> NewMessage {
     let head = b"Subject: x\r\n\r\nGood day.\r\n".to_vec();
     NewMessage {
@@ -51,22 +48,37 @@ async fn dispatcher(folder: &std::path::Path) -> Dispatcher {
     Dispatcher::new(queue, observer, config, Arc::default(), logins)
 }
 
+fn delivered(folder: &std::path::Path) -> usize {
+    let files = std::fs::read_dir(folder.join("delivered")).unwrap().map(|file| file.unwrap().path());
+    files.filter(|file| file.extension().is_some_and(|end| end == "eml")).count()
+}
+
 #[tokio::test]
-async fn a_look_leaves_no_worker_behind_that_has_ended() {
+async fn what_comes_next_is_claimed_with_the_settlement_and_needs_no_look() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("delivered")).unwrap();
     let mut dispatcher = dispatcher(folder.path()).await;
-    let mut at_once = 0;
-    for _ in 0..LOOKS {
-        dispatcher.look().await.unwrap();
-        at_once = at_once.max(dispatcher.workers.len());
-        if dispatcher.workers.is_empty() {
-            break;
-        }
-        tokio::task::yield_now().await;
+    dispatcher.look().await.unwrap();
+    assert_eq!(dispatcher.workers.len(), 20);
+    while let Some(ended) = dispatcher.workers.join_next_with_id().await {
+        let planned = dispatcher.see_off(ended).unwrap();
+        dispatcher.serve(planned);
+        assert!(dispatcher.workers.len() <= 20);
     }
-    assert!(at_once >= 20, "{at_once}");
-    assert_eq!((dispatcher.workers.len(), dispatcher.claims.len()), (0, 0));
-    let files = std::fs::read_dir(folder.path().join("delivered")).unwrap().map(|file| file.unwrap().path());
-    assert_eq!(files.filter(|file| file.extension().is_some_and(|end| end == "eml")).count(), 60);
+    assert_eq!((delivered(folder.path()), dispatcher.claims.len()), (60, 0));
+}
+
+#[tokio::test]
+async fn nothing_is_claimed_any_more_once_it_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("delivered")).unwrap();
+    let mut dispatcher = dispatcher(folder.path()).await;
+    dispatcher.look().await.unwrap();
+    dispatcher.shared.planner.close();
+    while let Some(ended) = dispatcher.workers.join_next_with_id().await {
+        assert!(dispatcher.see_off(ended).is_none());
+    }
+    assert_eq!(delivered(folder.path()), 20);
+    dispatcher.look().await.unwrap();
+    assert_eq!(dispatcher.workers.len(), 0);
 }

@@ -32,6 +32,17 @@ struct Open {
     recipients: u32,
 }
 
+/// A charge whose transaction has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// When it is booked as sent.
+    pub at: Timestamp,
+    /// For whose mail, where that is known.
+    pub client: Option<ClientName>,
+    /// To how many.
+    pub recipients: u32,
+}
+
 /// How much may go now, or goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Room {
@@ -121,14 +132,18 @@ impl Ledger {
         self.open.insert(charge, Open { client: client.cloned(), recipients });
     }
 
-    /// Notes that the transaction has ended at `now`. Returns the time it is booked at, which is never before that of
-    /// the charge ended last.
-    pub fn end(&mut self, charge: i64, now: Timestamp) -> Timestamp {
+    /// Notes that the transaction has ended at `now`. Returns what it is booked as, at a time that is never before that of
+    /// the charge ended last; none where it is not under way.
+    pub fn end(&mut self, charge: i64, now: Timestamp) -> Option<Ended> {
+        let Open { client, recipients } = self.close(charge)?;
         let at = self.all.last().map_or(now, |last| now.max(last));
-        if let Some(Open { client, recipients }) = self.close(charge) {
-            self.book(at, client.as_ref(), recipients);
-        }
-        at
+        self.book(at, client.as_ref(), recipients);
+        Some(Ended { at, client, recipients })
+    }
+
+    /// Whether the transaction of this charge has begun and not ended.
+    pub fn is_under_way(&self, charge: i64) -> bool {
+        self.open.contains_key(&charge)
     }
 
     /// Forgets a charge whose transaction never began.
@@ -307,7 +322,7 @@ mod tests {
         let mut ledger = Ledger::default();
         ledger.book(at(100), None, 1);
         ledger.open(1, None, 1);
-        assert_eq!(ledger.end(1, at(50)), at(100));
+        assert_eq!(ledger.end(1, at(50)).map(|ended| ended.at), Some(at(100)));
     }
 
     #[test]

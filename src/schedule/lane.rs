@@ -154,6 +154,11 @@ impl Lane {
         }
     }
 
+    /// Whether this is the same but for when the provider last took a message, which changes with each.
+    pub fn stands_as(&self, other: &Self) -> bool {
+        *self == Self { last_delivered: self.last_delivered, ..other.clone() }
+    }
+
     /// The caps at the pace that the lane has now: another program may use the mailbox too. A day's quota is not a matter
     /// of pace, so of windows those below an hour are slowed; where there is none, connections are.
     pub fn paced(&self, caps: &Caps, now: Timestamp) -> Caps {

@@ -13,7 +13,7 @@ use super::*;
 enum Step {
     Enqueue { client: usize, recipients: usize, part: bool },
     Undo { client: usize },
-    Claim { client: usize, at_most: u32 },
+    Claim { client: usize, at_most: u32, capped: bool },
     Settle { which: usize, outcomes: [u8; 4], charge: Charge },
     SettleLate { which: usize },
     Operate { which: usize, operation: Operation },
@@ -41,7 +41,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (client.clone(), 1..5_usize, any::<bool>())
             .prop_map(|(client, recipients, part)| Step::Enqueue { client, recipients, part }),
         1 => client.clone().prop_map(|client| Step::Undo { client }),
-        6 => (client, 1..4_u32).prop_map(|(client, at_most)| Step::Claim { client, at_most }),
+        6 => (client, 1..4_u32, any::<bool>())
+            .prop_map(|(client, at_most, capped)| Step::Claim { client, at_most, capped }),
         6 => (which.clone(), any::<[u8; 4]>(), charge)
             .prop_map(|(which, outcomes, charge)| Step::Settle { which, outcomes, charge }),
         1 => which.clone().prop_map(|which| Step::SettleLate { which }),
@@ -72,12 +73,20 @@ pub(crate) fn any_course_of_events_agrees_with_the_model(new: &Factory) {
 struct World {
     queue: Harness,
     model: Vec<Message>,
-    /// The claims that hold, each with the index of its message.
-    claims: Vec<(usize, Claim)>,
+    claims: Vec<Holding>,
     /// Those that do not any more.
     late: Vec<Claim>,
     /// When charges ended, whose they are, and of how many recipients.
     ended: Vec<(Timestamp, ClientName, u64)>,
+}
+
+/// A claim that holds.
+struct Holding {
+    /// Its message.
+    index: usize,
+    claim: Claim,
+    /// Whether its account had caps then.
+    capped: bool,
 }
 
 struct Message {
@@ -160,7 +169,7 @@ impl World {
                 assert!(by.request(|request| store.claim(request, now)).unwrap().is_some());
                 store.roll_back().unwrap();
             }
-            Step::Claim { client, at_most } => self.claim(client, at_most),
+            Step::Claim { client, at_most, capped } => self.claim(client, at_most, capped),
             Step::Settle { which, outcomes, charge } if !self.claims.is_empty() => {
                 self.settle(which % self.claims.len(), outcomes, charge);
             }
@@ -185,13 +194,13 @@ impl World {
             }
             Step::Pass { secs } => self.queue.pass(secs),
             Step::Reclaim { hold } => {
-                let died = self.lose(hold, |claim| claim.claimed.after(LEASE) < now);
+                let died = self.lose(hold, false, |claim| claim.claimed.after(LEASE) < now);
                 assert_eq!(self.queue.reclaim(false, hold), died);
             }
             Step::Crash { hold } => {
                 // Whoever had settled already is gone too; of those in the middle somebody may yet be heard.
                 self.late.clear();
-                let died = self.lose(hold, |_| true);
+                let died = self.lose(hold, true, |_| true);
                 self.queue.crash();
                 assert_eq!(self.queue.reclaim(true, hold), died);
             }
@@ -220,9 +229,10 @@ impl World {
         self.model.push(Message { client, size: message.size, recipients, held: false });
     }
 
-    fn claim(&mut self, client: usize, at_most: u32) {
+    fn claim(&mut self, client: usize, at_most: u32, capped: bool) {
         let now = self.queue.now;
-        let mut by = By { client: CLIENTS[client], ..By::default() };
+        let mut by = if capped { By::capped(Counted::Messages, 1_000_000) } else { By::default() };
+        by.client = CLIENTS[client];
         by.caps.recipients_per_message = at_most;
         let oldest = (0..self.model.len()).find(|index| {
             let message = &self.model[*index];
@@ -235,12 +245,12 @@ impl World {
         due.truncate(at_most as usize);
         assert_eq!(numbers(&claim), due);
         message.put_sending(&due);
-        self.claims.push((index, claim));
+        self.claims.push(Holding { index, claim, capped });
     }
 
     fn settle(&mut self, which: usize, outcomes: [u8; 4], charge: Charge) {
         let now = self.queue.now;
-        let (index, claim) = self.claims.remove(which);
+        let Holding { index, claim, .. } = self.claims.remove(which);
         let message = &mut self.model[index];
         let mut given = Vec::new();
         for (number, choice) in numbers(&claim).into_iter().zip(outcomes) {
@@ -279,16 +289,18 @@ impl World {
         }
     }
 
-    /// Lets those of the claims die.
-    fn lose(&mut self, hold: bool, dies: impl Fn(&Claim) -> bool) -> usize {
+    /// Lets those of the claims die; what was claimed without caps is charged only as far as the process that did so lives.
+    fn lose(&mut self, hold: bool, crash: bool, dies: impl Fn(&Claim) -> bool) -> usize {
         let now = self.queue.now;
-        let (dead, alive): (Vec<_>, Vec<_>) = self.claims.drain(..).partition(|(_, claim)| dies(claim));
+        let (dead, alive): (Vec<_>, Vec<_>) = self.claims.drain(..).partition(|holding| dies(&holding.claim));
         self.claims = alive;
         let died = dead.len();
-        for (index, claim) in dead {
+        for Holding { index, claim, capped } in dead {
             let fate = if hold { Fate::Uncertain } else { Fate::Waiting };
             self.model[index].put(&numbers(&claim), fate, now);
-            self.ended.push((now, claim.client.clone(), claim.recipients.len() as u64));
+            if capped || !crash {
+                self.ended.push((now, claim.client.clone(), claim.recipients.len() as u64));
+            }
             self.late.push(claim);
         }
         died
@@ -310,7 +322,8 @@ impl World {
         assert_eq!((stats.live_bytes, stats.done), (live, done), "after {step:?}");
         let recent = self.ended.iter().filter(|(at, ..)| at.after(WINDOW) >= now);
         let recent = recent.map(|(_, client, recipients)| (client.as_str(), *recipients));
-        let open = self.claims.iter().map(|(_, claim)| (claim.client.as_str(), claim.recipients.len() as u64));
+        let open =
+            self.claims.iter().map(|Holding { claim, .. }| (claim.client.as_str(), claim.recipients.len() as u64));
         let charges: Vec<(&str, u64)> = recent.chain(open).collect();
         let recipients: u64 = charges.iter().map(|(_, recipients)| recipients).sum();
         assert_eq!(self.queue.used("user@host", Counted::Recipients), recipients, "after {step:?}");

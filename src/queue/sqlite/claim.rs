@@ -201,7 +201,7 @@ fn lease(
 ) -> rusqlite::Result<Claim> {
     let fence = oldest.fence + 1;
     let count = u32::try_from(recipients.len()).unwrap_or(u32::MAX);
-    let charge = store.open_charge(request.login, request.client, count, now)?;
+    let charge = store.open_charge(request, count, now)?;
     let connection = &store.connection;
     connection
         .prepare_cached(

@@ -5,12 +5,16 @@ use std::collections::HashMap;
 use rusqlite::Connection;
 
 use super::{LoginKey, SqliteStore};
-use crate::ids::ClientName;
+use crate::ids::{AccountName, ClientName};
+use crate::queue::record::ClaimRequest;
 use crate::schedule::cap::Ledger;
 use crate::time::Timestamp;
 
-/// Reads all ledgers.
-pub(super) fn load(connection: &Connection) -> rusqlite::Result<HashMap<LoginKey, Ledger>> {
+/// Reads all ledgers; by `logins` also what is under way and has no row.
+pub(super) fn load(
+    connection: &Connection,
+    logins: &HashMap<AccountName, LoginKey>,
+) -> rusqlite::Result<HashMap<LoginKey, Ledger>> {
     let mut ledgers: HashMap<LoginKey, Ledger> = HashMap::new();
     let mut statement =
         connection.prepare_cached("SELECT id, login, recipients, ended, client FROM charge ORDER BY ended, id")?;
@@ -23,34 +27,79 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<HashMap<LoginKey
             None => ledger.open(row.get(0)?, client.as_ref(), row.get(2)?),
         }
     }
+    load_unwritten(connection, logins, &mut ledgers)?;
     Ok(ledgers)
 }
 
+/// What this process has leased without caps.
+fn load_unwritten(
+    connection: &Connection,
+    logins: &HashMap<AccountName, LoginKey>,
+    ledgers: &mut HashMap<LoginKey, Ledger>,
+) -> rusqlite::Result<()> {
+    if logins.is_empty() {
+        return Ok(());
+    }
+    let mut statement = connection.prepare_cached(
+        "SELECT charge, account, client, \
+                (SELECT count(*) FROM recipient WHERE delivery = delivery.id AND leased = fence AND state = 0) \
+         FROM delivery WHERE state = 2 AND NOT EXISTS (SELECT 1 FROM charge WHERE charge.id = delivery.charge)",
+    )?;
+    let mut rows = statement.query(())?;
+    while let Some(row) = rows.next()? {
+        let Some(login) = logins.get(&AccountName::from(row.get::<_, String>(1)?)) else { continue };
+        let client = ClientName::from(row.get::<_, String>(2)?);
+        ledgers.entry(login.clone()).or_default().open(row.get(0)?, Some(&client), row.get(3)?);
+    }
+    Ok(())
+}
+
 impl SqliteStore {
-    /// Opens a charge for a client's mail and returns its number.
+    /// Opens a charge for a client's mail and returns its number. Where there are no caps it only counts while it is under
+    /// way, and what is under way when the process dies has ended: it stays in memory.
     pub(super) fn open_charge(
         &mut self,
-        login: &LoginKey,
-        client: &ClientName,
+        request: &ClaimRequest<'_>,
         recipients: u32,
         now: Timestamp,
     ) -> rusqlite::Result<i64> {
         let charge = self.next_charge;
-        self.connection
-            .prepare_cached("INSERT INTO charge (id, login, client, recipients, claimed) VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute((charge, &login.0, client.as_str(), recipients, now.as_micros()))?;
+        let (login, client) = (request.login, request.client);
+        if request.caps.windows.is_empty() {
+            self.logins.insert(request.account.clone(), login.clone());
+        } else {
+            self.connection
+                .prepare_cached(
+                    "INSERT INTO charge (id, login, client, recipients, claimed) VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?
+                .execute((charge, &login.0, client.as_str(), recipients, now.as_micros()))?;
+        }
         self.next_charge += 1;
         self.ledgers.entry(login.clone()).or_default().open(charge, Some(client), recipients);
         Ok(charge)
     }
 
-    /// Ends a charge that is under way.
+    /// Ends a charge that is under way, and writes it down if it was not: there may be caps by now.
     pub(super) fn end_charge(&mut self, login: &LoginKey, charge: i64, now: Timestamp) -> rusqlite::Result<()> {
-        let ended = self.ledgers.entry(login.clone()).or_default().end(charge, now);
+        let Some(ended) = self.ledgers.entry(login.clone()).or_default().end(charge, now) else { return Ok(()) };
         self.connection
-            .prepare_cached("UPDATE charge SET ended = ?2 WHERE id = ?1 AND ended IS NULL")?
-            .execute((charge, ended.as_micros()))?;
+            .prepare_cached(
+                "INSERT INTO charge (id, login, client, recipients, claimed, ended) VALUES (?1, ?2, ?3, ?4, ?5, ?5) \
+                 ON CONFLICT (id) DO UPDATE SET ended = excluded.ended",
+            )?
+            .execute((
+                charge,
+                &login.0,
+                ended.client.as_ref().map(ClientName::as_str),
+                ended.recipients,
+                ended.at.as_micros(),
+            ))?;
         Ok(())
+    }
+
+    /// With which login a charge is under way.
+    pub(super) fn login_of(&self, charge: i64) -> Option<LoginKey> {
+        self.ledgers.iter().find(|(_, ledger)| ledger.is_under_way(charge)).map(|(login, _)| login.clone())
     }
 
     /// Takes back a charge whose transaction never began.

@@ -11,6 +11,7 @@ mod container;
 mod damage;
 mod enqueue;
 mod history;
+mod lanes;
 mod ledger;
 mod operate;
 mod outside;
@@ -41,6 +42,7 @@ use crate::time::Timestamp;
 pub use backup::{BackupError, Copied, Existing, back_up};
 use checkpoint::Checkpointer;
 use connection::{connect, failed, not_opened};
+use lanes::Lanes;
 pub use outside::damage_seen;
 use place::Place;
 pub use place::{Machine, Survey};
@@ -73,7 +75,10 @@ pub struct SqliteStore {
     /// Rows changed on this connection before the transaction began.
     changes_before: u64,
     ledgers: HashMap<LoginKey, Ledger>,
+    /// Of accounts without caps that this process has claimed by: what is under way by them has no row of its own.
+    logins: HashMap<AccountName, LoginKey>,
     clocks: HashMap<RouteName, RouteClock>,
+    lanes: Lanes,
     next_delivery: i64,
     next_charge: i64,
 }
@@ -120,7 +125,9 @@ impl SqliteStore {
             live_bytes: 0,
             changes_before: 0,
             ledgers: HashMap::new(),
+            logins: HashMap::new(),
             clocks: HashMap::new(),
+            lanes: Lanes::default(),
             next_delivery: 0,
             next_charge: 0,
             options,
@@ -218,7 +225,8 @@ impl SqliteStore {
         self.next_delivery = one("SELECT coalesce(max(id), 0) + 1 FROM delivery")?.max(self.next_delivery);
         self.next_charge = one("SELECT coalesce(max(id), 0) + 1 FROM charge")?.max(self.next_charge);
         self.clocks = self.load_clocks()?;
-        self.ledgers = ledger::load(&self.connection)?;
+        self.ledgers = ledger::load(&self.connection, &self.logins)?;
+        self.lanes = Lanes::default();
         Ok(())
     }
 
@@ -357,23 +365,11 @@ impl QueueStore for SqliteStore {
     }
 
     fn lane(&mut self, account: &AccountName) -> Result<Lane, StoreError> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT standing FROM lane WHERE account = ?1").map_err(failed)?;
-        let mut rows = statement.query([account.as_str()]).map_err(failed)?;
-        match rows.next().map_err(failed)? {
-            // A standing that cannot be read is one of another version: the lane finds out anew.
-            Some(row) => Ok(serde_json::from_str(&row.get::<_, String>(0).map_err(failed)?).unwrap_or_default()),
-            None => Ok(Lane::default()),
-        }
+        self.lanes.get(&self.connection, account)
     }
 
     fn set_lane(&mut self, account: &AccountName, lane: &Lane) -> Result<(), StoreError> {
-        let standing = serde_json::to_string(lane).map_err(|error| StoreError::Failed(error.to_string()))?;
-        self.connection
-            .prepare_cached("INSERT OR REPLACE INTO lane (account, standing) VALUES (?1, ?2)")
-            .and_then(|mut statement| statement.execute((account.as_str(), standing)))
-            .map(|_| ())
-            .map_err(failed)
+        self.lanes.set(&self.connection, account, lane)
     }
 
     fn run_clock(&mut self, route: &RouteName, runs: bool, now: Timestamp) -> Result<(), StoreError> {

@@ -3,7 +3,7 @@
 use rusqlite::OptionalExtension;
 
 use super::claim::stored_address;
-use super::{LoginKey, SqliteStore, history, micros};
+use super::{SqliteStore, history, micros};
 use crate::ids::{AccountName, DeliveryId, MessageId};
 use crate::queue::record::{Claim, Reclaimed, Settled, Settlement};
 use crate::schedule::verdict::{Charge, Outcome};
@@ -184,7 +184,7 @@ pub(super) fn reclaim(
             .connection
             .prepare_cached("UPDATE delivery SET fence = fence + 1, attempts = attempts + 1 WHERE id = ?1")?
             .execute([one.delivery.0])?;
-        if let Some(login) = charge_login(store, charge)? {
+        if let Some(login) = store.login_of(charge) {
             store.end_charge(&login, charge, now)?;
         }
         stand(store, one.delivery, one.message, now)?;
@@ -199,14 +199,6 @@ fn leased_recipients(store: &SqliteStore, delivery: DeliveryId, fence: i64) -> r
     )?;
     let rows = statement.query_map((delivery.0, fence), |row| stored_address(row, 0))?;
     rows.collect()
-}
-
-fn charge_login(store: &SqliteStore, charge: i64) -> rusqlite::Result<Option<LoginKey>> {
-    store
-        .connection
-        .prepare_cached("SELECT login FROM charge WHERE id = ?1 AND ended IS NULL")?
-        .query_row([charge], |row| row.get(0).map(LoginKey))
-        .optional()
 }
 
 /// How old the delivery is, in microseconds, for what is written anew.

@@ -318,6 +318,11 @@ impl Simulation {
         self.counted_of.iter().filter(|((_, name), _)| name.as_str() == client).map(|(_, entries)| entries.len()).sum()
     }
 
+    /// Whether a transaction is under way.
+    pub(super) fn is_sending(&self) -> bool {
+        !self.under_way.is_empty()
+    }
+
     /// How often it has looked for something to do.
     pub(super) fn looks(&self) -> u32 {
         self.steps

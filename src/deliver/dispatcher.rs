@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{self, JoinSet};
-use tokio::time::Instant;
 
 use super::planner::{Planned, Planner};
 use super::pool::{Pool, dismiss};
@@ -22,6 +21,7 @@ use crate::queue::record::Claim;
 use crate::queue::{Queue, QueueStore, StoreError, Urgency};
 use crate::schedule::plan::{Capped, Plan, Wanted};
 use crate::schedule::turn::{Stance, Turn};
+use crate::time::Timestamp;
 use crate::tokens::Logins;
 
 /// What the dispatcher and its workers share.
@@ -112,22 +112,22 @@ impl Dispatcher {
     pub async fn run(mut self, mut stop: watch::Receiver<bool>, grace: Duration) -> Result<(), StoreError> {
         let shared = Arc::clone(&self.shared);
         let mut reaper = tokio::time::interval(REAPED_EVERY);
-        let (mut due, mut soonest) = (Instant::now(), Instant::now());
+        let (mut due, mut soonest) = (shared.queue.now(), shared.queue.now());
         loop {
-            if due <= Instant::now() {
+            if due <= shared.queue.now() {
                 due = self.look().await?;
-                soonest = Instant::now() + AT_ONCE_WITHIN;
+                soonest = shared.queue.now().after(AT_ONCE_WITHIN);
             }
             tokio::select! {
                 // What comes while we look, or a worker plans, is kept, and looked at in its turn.
                 () = shared.wake.notified() => due = due.min(soonest),
-                () = tokio::time::sleep_until(due) => {}
+                () = tokio::time::sleep(due.since(shared.queue.now())) => {}
                 Some(ended) = self.workers.join_next_with_id() => due = due.min(match self.see_off(ended) {
                     Some(planned) => self.serve(planned),
-                    None => Instant::now(),
+                    None => shared.queue.now(),
                 }),
                 _ = reaper.tick(), if !shared.pool.is_empty() => dismiss(shared.pool.retire(false, shared.queue.now())),
-                _ = self.config.changed() => due = Instant::now(),
+                _ = self.config.changed() => due = shared.queue.now(),
                 _ = stop.wait_for(|stop| *stop) => break,
             }
         }
@@ -152,7 +152,7 @@ impl Dispatcher {
     }
 
     /// One round; when to look again where nothing happens.
-    async fn look(&mut self) -> Result<Instant, StoreError> {
+    async fn look(&mut self) -> Result<Timestamp, StoreError> {
         if self.shared.unwritten.load(Ordering::Relaxed) > 0 {
             // Nothing is claimed; but whether the store still answers must be seen all the same.
             return match self.shared.queue.write(Urgency::Work, |_, _| Ok(())).await {
@@ -178,7 +178,7 @@ impl Dispatcher {
     }
 
     /// Hands out what a round has claimed; when to look again where nothing happens.
-    fn serve(&mut self, Planned { round, config, generation }: Planned) -> Instant {
+    fn serve(&mut self, Planned { round, config, generation }: Planned) -> Timestamp {
         if std::mem::take(&mut self.full) {
             self.shared.observer.alarm_ended("disk_full", "claims");
         }
@@ -196,10 +196,10 @@ impl Dispatcher {
     }
 
     /// A look has ended, which has seen how the accounts stand or not; when the next one is due.
-    fn turned(&self, lanes: Option<Vec<Stance>>, wait: Duration) -> Instant {
+    fn turned(&self, lanes: Option<Vec<Stance>>, wait: Duration) -> Timestamp {
         let at = self.shared.queue.now();
         self.turns.send_modify(|turn| *turn = Turn { at, lanes: lanes.unwrap_or_else(|| turn.lanes.clone()) });
-        Instant::now() + wait.min(self.longest)
+        at.after(wait.min(self.longest))
     }
 
     /// Forgets a worker that has ended, and returns what it has planned; the claim of one that broke is settled all the same.

@@ -4,11 +4,16 @@ use std::collections::HashMap;
 
 use rusqlite::Connection;
 
-use super::{LoginKey, SqliteStore};
+use super::{LoginKey, SqliteStore, report};
 use crate::ids::{AccountName, ClientName};
 use crate::queue::record::ClaimRequest;
 use crate::schedule::cap::Ledger;
 use crate::time::Timestamp;
+
+/// Below which number no charge may be given out that this process has not reserved.
+pub(super) fn reserved(store: &SqliteStore) -> rusqlite::Result<i64> {
+    Ok(report::kept(store, RESERVED)?.and_then(|number| number.parse().ok()).unwrap_or(0))
+}
 
 /// Reads all ledgers; by `logins` also what is under way and has no row.
 pub(super) fn load(
@@ -63,7 +68,7 @@ impl SqliteStore {
         recipients: u32,
         now: Timestamp,
     ) -> rusqlite::Result<i64> {
-        let charge = self.next_charge;
+        let charge = self.take_charge()?;
         let (login, client) = (request.login, request.client);
         if request.caps.windows.is_empty() {
             self.logins.insert(request.account.clone(), login.clone());
@@ -74,9 +79,19 @@ impl SqliteStore {
                 )?
                 .execute((charge, &login.0, client.as_str(), recipients, now.as_micros()))?;
         }
-        self.next_charge += 1;
         self.ledgers.entry(login.clone()).or_default().open(charge, Some(client), recipients);
         Ok(charge)
+    }
+
+    /// A number that was never given out, not even for a charge that was never written down: they are reserved by the
+    /// million.
+    fn take_charge(&mut self) -> rusqlite::Result<i64> {
+        if self.next_charge >= self.reserved_charges {
+            self.reserved_charges = self.next_charge + 1_000_000;
+            report::keep(self, RESERVED, &self.reserved_charges.to_string())?;
+        }
+        self.next_charge += 1;
+        Ok(self.next_charge - 1)
     }
 
     /// Ends a charge that is under way, and writes it down if it was not: there may be caps by now.
@@ -109,3 +124,6 @@ impl SqliteStore {
         Ok(())
     }
 }
+
+/// Where the numbers of charges that may have been given out are kept.
+const RESERVED: &str = "charges";

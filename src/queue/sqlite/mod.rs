@@ -81,6 +81,8 @@ pub struct SqliteStore {
     lanes: Lanes,
     next_delivery: i64,
     next_charge: i64,
+    /// Up to which numbers of charges may be given out without reserving more.
+    reserved_charges: i64,
 }
 
 /// By what the mail of a route ages.
@@ -130,6 +132,7 @@ impl SqliteStore {
             lanes: Lanes::default(),
             next_delivery: 0,
             next_charge: 0,
+            reserved_charges: 0,
             options,
         };
         if let Err(error) = store.load() {
@@ -223,7 +226,11 @@ impl SqliteStore {
         self.live_bytes = u64::try_from(one("SELECT live_bytes FROM meta")?).unwrap_or(0);
         // Never back: a number that was given out and undone may still be known to whoever had it.
         self.next_delivery = one("SELECT coalesce(max(id), 0) + 1 FROM delivery")?.max(self.next_delivery);
-        self.next_charge = one("SELECT coalesce(max(id), 0) + 1 FROM charge")?.max(self.next_charge);
+        self.reserved_charges = ledger::reserved(self)?;
+        let next = one("SELECT coalesce(max(id), 0) + 1 FROM charge")?;
+        // At the start all that was reserved is the last process's.
+        self.next_charge =
+            if self.next_charge == 0 { next.max(self.reserved_charges) } else { next.max(self.next_charge) };
         self.clocks = self.load_clocks()?;
         self.ledgers = ledger::load(&self.connection, &self.logins)?;
         self.lanes = Lanes::default();

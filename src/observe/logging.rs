@@ -2,9 +2,14 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer as _, fmt};
 
 use crate::time::wall_clock;
 
@@ -26,32 +31,29 @@ pub enum LogTarget {
     Stderr,
 }
 
-/// Starts logging for this process. `RUST_LOG` sets the levels; the default is `info`. Text has colours on a terminal,
-/// unless `NO_COLOR` (no-color.org) asks for none.
+/// Starts logging for this process. `RUST_LOG` sets the levels (`debug`, or `warn,mailsluice::receive=debug`); the default,
+/// also where that is not understood, is `info`. Text has colours on a terminal, unless `NO_COLOR` (no-color.org) asks for
+/// none.
 pub fn start(format: LogFormat, target: LogTarget) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let wanted = std::env::var("RUST_LOG").ok().filter(|wanted| !wanted.trim().is_empty());
+    let levels = wanted.and_then(|wanted| wanted.parse().ok());
+    let levels = levels.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     let terminal = match target {
         LogTarget::Stdout => std::io::stdout().is_terminal(),
         LogTarget::Stderr => std::io::stderr().is_terminal(),
     };
     let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|asked| asked.is_empty());
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_timer(WallClock).with_target(false).with_ansi(colours);
-    // A second start, as in tests, finds the first one's subscriber in place and leaves it.
-    let _ = match (format, target) {
-        (LogFormat::Json, LogTarget::Stdout) => {
-            builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
-        }
-        (LogFormat::Json, LogTarget::Stderr) => builder
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .with_writer(std::io::stderr)
-            .try_init(),
-        (LogFormat::Text, LogTarget::Stdout) => builder.try_init(),
-        (LogFormat::Text, LogTarget::Stderr) => builder.with_writer(std::io::stderr).try_init(),
+    let writer = match target {
+        LogTarget::Stdout => BoxMakeWriter::new(std::io::stdout),
+        LogTarget::Stderr => BoxMakeWriter::new(std::io::stderr),
     };
+    let lines = fmt::layer().with_timer(WallClock).with_target(false).with_ansi(colours).with_writer(writer);
+    let lines = match format {
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+        LogFormat::Text => lines.boxed(),
+    };
+    // A second start, as in tests, finds the first one's subscriber in place and leaves it.
+    let _ = tracing_subscriber::registry().with(levels).with(lines).try_init();
 }
 
 /// RFC 3339 in UTC, to the millisecond.

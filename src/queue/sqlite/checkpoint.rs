@@ -18,6 +18,8 @@ pub(super) struct Checkpointer {
     wake: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
     failure: Arc<Mutex<Option<StoreError>>>,
+    /// Held while the thread is at a checkpoint.
+    at_work: Arc<Mutex<()>>,
     /// Octets of the log from which on the writer waits.
     too_much: u64,
 }
@@ -29,16 +31,19 @@ impl Checkpointer {
         let (wake, woken) = sync_channel(1);
         let failure = Arc::new(Mutex::new(None));
         let told = Arc::clone(&failure);
+        let at_work = Arc::new(Mutex::new(()));
+        let working = Arc::clone(&at_work);
         let path = path.to_owned();
         let thread = std::thread::spawn(move || {
             while woken.recv().is_ok() {
+                let _at_work = working.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Err(error) = checkpoint(&connection, "PASSIVE") {
                     *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                 }
             }
             may_tidy(&connection, &path);
         });
-        Ok(Self { wake: Some(wake), thread: Some(thread), failure, too_much: LOG_BYTES_TOO_MUCH })
+        Ok(Self { wake: Some(wake), thread: Some(thread), failure, at_work, too_much: LOG_BYTES_TOO_MUCH })
     }
 
     /// Whether every checkpoint so far has succeeded: what failed once may have lost pages that the kernel dropped.
@@ -48,6 +53,13 @@ impl Checkpointer {
             Some(other) => Err(other.clone()),
             None => Ok(()),
         }
+    }
+
+    /// Moves what the log holds because there is no room for more of it. SQLite lets only one checkpoint run, and tells a
+    /// second one so at once, so that of the thread's own is waited for: without it a disk would look full that is not.
+    pub(super) fn make_room(&self, writer: &Connection) -> Result<(), StoreError> {
+        let _at_work = self.at_work.lock().unwrap_or_else(PoisonError::into_inner);
+        restart(writer).map(drop)
     }
 
     /// Wakes the thread where the log is worth it. Where commits come faster than it can follow, so that the log is
@@ -120,3 +132,27 @@ const LOG_BYTES_WORTH_IT: u64 = 4 << 20;
 const LOG_BYTES_TOO_MUCH: u64 = 64 << 20;
 /// How long the writer waits for others in a checkpoint of its own.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::queue::QueueStore as _;
+    use crate::queue::sqlite::{Options, SqliteStore};
+
+    #[test]
+    fn who_wants_room_waits_for_a_checkpoint_that_is_under_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("queue.db");
+        let mut store = SqliteStore::open(Options { path, max_bytes: u64::MAX, min_free: 0, ephemeral: true }).unwrap();
+        let at_work = Arc::clone(&store.checkpointer.at_work);
+        let under_way = at_work.lock().unwrap();
+        let (done, made) = mpsc::channel();
+        let making = std::thread::spawn(move || done.send(store.checkpoint()));
+        assert_eq!(made.recv_timeout(Duration::from_millis(100)).err(), Some(mpsc::RecvTimeoutError::Timeout));
+        drop(under_way);
+        assert!(made.recv_timeout(Duration::from_secs(60)).unwrap().is_ok());
+        making.join().unwrap().unwrap();
+    }
+}

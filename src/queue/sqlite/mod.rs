@@ -300,7 +300,7 @@ impl QueueStore for SqliteStore {
     }
 
     fn checkpoint(&mut self) -> Result<(), StoreError> {
-        checkpoint::restart(&self.connection).map(drop)
+        self.checkpointer.make_room(&self.connection)
     }
 
     fn free_ballast(&mut self) -> bool {

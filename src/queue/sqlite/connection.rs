@@ -88,7 +88,7 @@ pub(super) fn open_file(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update(None, "journal_size_limit", checkpoint::LOG_BYTES_AT_REST.cast_signed())?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    // For each of five connections; what more is worth, the kernel caches.
+    // What more is worth, the kernel caches. Readers have less (`read.rs`).
     connection.pragma_update(None, "cache_size", -1024)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);

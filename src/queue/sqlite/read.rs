@@ -23,6 +23,8 @@ pub struct SqliteReader {
 impl SqliteReader {
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
         let connection = open_file(path).map_err(|error| not_opened(path, &error))?;
+        // It reads most pages once, and the kernel has them.
+        connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(|error| not_opened(path, &error))?;
         Ok(Self { connection, path: path.to_owned() })
     }
 
@@ -219,3 +221,6 @@ fn stats(connection: &Connection, now: Timestamp) -> rusqlite::Result<Stats> {
         })
     })
 }
+
+/// What a reader remembers of the database; SQLite takes a negative number for KiB.
+const CACHE_KIB: i32 = 256;

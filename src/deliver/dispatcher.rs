@@ -46,6 +46,8 @@ pub struct Dispatcher {
     config: watch::Receiver<Arc<Config>>,
     /// The accounts whose caps keep mail waiting, and the clients whose parts of them do.
     capped: HashSet<(AccountName, Option<ClientName>)>,
+    /// The newest round that was heard of.
+    newest: u64,
     /// Whether the last round found the disk full.
     full: bool,
     workers: JoinSet<Option<Planned>>,
@@ -82,6 +84,7 @@ impl Dispatcher {
             shared: Arc::new(shared),
             config,
             capped: HashSet::new(),
+            newest: 0,
             full: false,
             workers: JoinSet::new(),
             claims: HashMap::new(),
@@ -177,14 +180,18 @@ impl Dispatcher {
         }
     }
 
-    /// Hands out what a round has claimed; when to look again where nothing happens.
-    fn serve(&mut self, Planned { round, config, generation }: Planned) -> Timestamp {
+    /// Hands out what a round has claimed, and tells how things stand unless a later round has done so; when to look again where nothing happens.
+    fn serve(&mut self, Planned { round, number, config, generation }: Planned) -> Timestamp {
         if std::mem::take(&mut self.full) {
             self.shared.observer.alarm_ended("disk_full", "claims");
         }
         let Round { claims, plan, lanes } = round;
         let missed = claims.len() < plan.claims.len();
-        self.note_caps(&plan);
+        let is_newest = number > self.newest;
+        if is_newest {
+            self.newest = number;
+            self.note_caps(&plan);
+        }
         for (claim, content) in claims {
             let worker = Worker::new(Arc::clone(&self.shared), Arc::clone(&config), generation, claim.clone());
             let task = self.workers.spawn(worker.run(content));
@@ -192,7 +199,7 @@ impl Dispatcher {
         }
         let now = self.shared.queue.now();
         let wait = plan.wake.map_or(self.longest, |wake| wake.since(now));
-        self.turned(Some(lanes), if missed { wait.min(WITHOUT_ROOM) } else { wait })
+        self.turned(is_newest.then_some(lanes), if missed { wait.min(WITHOUT_ROOM) } else { wait })
     }
 
     /// A look has ended, which has seen how the accounts stand or not; when the next one is due.

@@ -17,12 +17,15 @@ struct Standing {
     config: Arc<Config>,
     generation: u64,
     fairness: Fairness,
+    rounds: u64,
     closed: bool,
 }
 
 /// A round, and what it was planned by.
 pub(super) struct Planned {
     pub(super) round: Round,
+    /// Which in a row it is, from 1: those of several workers may be heard of in another order.
+    pub(super) number: u64,
     pub(super) config: Arc<Config>,
     /// Which in a row this configuration is: connections of an older one are not used again.
     pub(super) generation: u64,
@@ -30,7 +33,7 @@ pub(super) struct Planned {
 
 impl Planner {
     pub(super) fn new(config: Arc<Config>) -> Self {
-        Self(Mutex::new(Standing { config, generation: 0, fairness: Fairness::default(), closed: false }))
+        Self(Mutex::new(Standing { config, generation: 0, fairness: Fairness::default(), rounds: 0, closed: false }))
     }
 
     /// From now on rounds are planned by this configuration.
@@ -62,7 +65,13 @@ impl Planner {
         }
         let round = round(store, &standing.config, &standing.fairness, now)?;
         standing.fairness = round.plan.fairness.clone();
-        Ok(Some(Planned { round, config: Arc::clone(&standing.config), generation: standing.generation }))
+        standing.rounds += 1;
+        Ok(Some(Planned {
+            round,
+            number: standing.rounds,
+            config: Arc::clone(&standing.config),
+            generation: standing.generation,
+        }))
     }
 
     fn standing(&self) -> MutexGuard<'_, Standing> {

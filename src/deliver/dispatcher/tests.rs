@@ -82,3 +82,27 @@ async fn nothing_is_claimed_any_more_once_it_stops() {
     dispatcher.look().await.unwrap();
     assert_eq!(dispatcher.workers.len(), 0);
 }
+
+#[tokio::test]
+async fn a_round_that_is_heard_of_late_tells_nothing_of_how_things_stand() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("delivered")).unwrap();
+    let mut dispatcher = dispatcher(folder.path()).await;
+    let round = async |dispatcher: &Dispatcher| {
+        let shared = Arc::clone(&dispatcher.shared);
+        let work = move |store: &mut dyn QueueStore, now| shared.planner.round(store, now);
+        dispatcher.shared.queue.write(Urgency::Work, work).await.unwrap().unwrap()
+    };
+    let early = round(&dispatcher).await;
+    let pause = |store: &mut dyn QueueStore, now| {
+        let mut lane = store.lane(&"files".into())?;
+        lane.pause(now);
+        store.set_lane(&"files".into(), &lane)
+    };
+    dispatcher.shared.queue.write(Urgency::Work, pause).await.unwrap();
+    let late = round(&dispatcher).await;
+    dispatcher.serve(late);
+    dispatcher.serve(early);
+    assert_eq!(dispatcher.turns().borrow().lanes[0].standing, "paused");
+    assert_eq!(dispatcher.workers.len(), 20, "what it has claimed is sent all the same");
+}

@@ -1,6 +1,6 @@
 //! What waiting messages cost, and how they leave once the sink is back.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::Result;
 use crate::case::{CONNECTIONS, Record};
@@ -55,7 +55,9 @@ pub(crate) fn fill(relay: &Relay, load: Load, count: usize) -> Result<Duration> 
 /// Starts the sink when the relay has run for so long without, and waits for the first message; where none comes in time,
 /// the relay is told to try.
 fn back(plan: &Plan, relay: &Relay, outage: Duration, record: &mut Record) -> Result<Sink> {
-    std::thread::sleep(outage.saturating_sub(relay.started().elapsed()));
+    // A relay may look at whole seconds of its own: it must not be met at one of them each time.
+    let part = Duration::from_millis(u64::from(SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_millis()) % 500);
+    std::thread::sleep((outage + part).saturating_sub(relay.started().elapsed()));
     let sink = Sink::start(relay.place().sink, relay.place().folder())?;
     let first = sink.wait_for(1, Some(sink.since + plan.patience))?;
     let (outage, patience) = (outage.as_secs_f64(), plan.patience.as_secs_f64());

@@ -50,6 +50,7 @@ holds_for! { sqlite:
         a_delivery_is_claimed_by_one_at_a_time
         a_late_settlement_writes_nothing_but_the_end_of_its_charge
         a_charge_is_never_taken_for_another
+        a_charge_ends_whatever_its_account_logs_in_with_by_then
         a_lease_is_renewed_by_its_holder_alone
         caps_are_looked_at_again_at_the_claim
         connections_are_counted_by_login

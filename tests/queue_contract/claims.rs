@@ -56,6 +56,26 @@ pub(crate) fn a_charge_is_never_taken_for_another(new: &Factory) {
     assert_eq!(queue.store().ledger(&LoginKey("user@host".into())).unwrap().under_way(), 1);
 }
 
+pub(crate) fn a_charge_ends_whatever_its_account_logs_in_with_by_then(new: &Factory) {
+    let mut queue = new();
+    queue.enqueue(&mail(1, &["a"]));
+    queue.enqueue(&mail(2, &["a"]));
+    let claims = ["user@host", "other@host"].map(|login| queue.claim(&By { login, ..By::default() }).unwrap());
+    let store = queue.store();
+    store.begin().unwrap();
+    store.roll_back().unwrap();
+    let under_way = |queue: &mut Harness| {
+        let logins = ["user@host", "other@host"].map(|login| LoginKey(login.into()));
+        logins.iter().map(|login| queue.store().ledger(login).map_or(0, Ledger::under_way)).sum::<u32>()
+    };
+    assert_eq!(under_way(&mut queue), 2);
+    for claim in &claims {
+        let refunded = Settlement { charge: Charge::Refunded, ..settlement(vec![Outcome::Untried]) };
+        assert!(matches!(queue.settle(claim, &refunded), Settled::Written { .. }));
+    }
+    assert_eq!(under_way(&mut queue), 0);
+}
+
 pub(crate) fn a_lease_is_renewed_by_its_holder_alone(new: &Factory) {
     let mut queue = new();
     queue.enqueue(&mail(1, &["a"]));

@@ -95,8 +95,10 @@ impl SqliteStore {
     }
 
     /// Ends a charge that is under way, and writes it down if it was not: there may be caps by now.
-    pub(super) fn end_charge(&mut self, login: &LoginKey, charge: i64, now: Timestamp) -> rusqlite::Result<()> {
-        let Some(ended) = self.ledgers.entry(login.clone()).or_default().end(charge, now) else { return Ok(()) };
+    pub(super) fn end_charge(&mut self, charge: i64, now: Timestamp) -> rusqlite::Result<()> {
+        let holds = |(_, ledger): &(&LoginKey, &mut Ledger)| ledger.is_under_way(charge);
+        let Some((login, ledger)) = self.ledgers.iter_mut().find(holds) else { return Ok(()) };
+        let Some(ended) = ledger.end(charge, now) else { return Ok(()) };
         self.connection
             .prepare_cached(
                 "INSERT INTO charge (id, login, client, recipients, claimed, ended) VALUES (?1, ?2, ?3, ?4, ?5, ?5) \
@@ -112,14 +114,9 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// With which login a charge is under way.
-    pub(super) fn login_of(&self, charge: i64) -> Option<LoginKey> {
-        self.ledgers.iter().find(|(_, ledger)| ledger.is_under_way(charge)).map(|(login, _)| login.clone())
-    }
-
     /// Takes back a charge whose transaction never began.
-    pub(super) fn refund_charge(&mut self, login: &LoginKey, charge: i64) -> rusqlite::Result<()> {
-        self.ledgers.entry(login.clone()).or_default().refund(charge);
+    pub(super) fn refund_charge(&mut self, charge: i64) -> rusqlite::Result<()> {
+        self.ledgers.values_mut().for_each(|ledger| ledger.refund(charge));
         self.connection.prepare_cached("DELETE FROM charge WHERE id = ?1 AND ended IS NULL")?.execute([charge])?;
         Ok(())
     }

@@ -17,8 +17,8 @@ pub(super) fn settle(
     now: Timestamp,
 ) -> rusqlite::Result<Settled> {
     match settlement.charge {
-        Charge::Kept => store.end_charge(&claim.login, claim.charge, now)?,
-        Charge::Refunded => store.refund_charge(&claim.login, claim.charge)?,
+        Charge::Kept => store.end_charge(claim.charge, now)?,
+        Charge::Refunded => store.refund_charge(claim.charge)?,
     }
     let tried = u32::from(settlement.outcomes.iter().any(|(outcome, _)| *outcome != Outcome::Untried));
     let doubt = settlement.doubt.as_ref();
@@ -184,9 +184,7 @@ pub(super) fn reclaim(
             .connection
             .prepare_cached("UPDATE delivery SET fence = fence + 1, attempts = attempts + 1 WHERE id = ?1")?
             .execute([one.delivery.0])?;
-        if let Some(login) = store.login_of(charge) {
-            store.end_charge(&login, charge, now)?;
-        }
+        store.end_charge(charge, now)?;
         stand(store, one.delivery, one.message, now)?;
         reclaimed.push(one);
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::{self, JoinSet};
 
 use super::planner::{Planned, Planner};
@@ -28,6 +28,8 @@ use crate::tokens::Logins;
 pub(super) struct Shared {
     pub(super) queue: Queue,
     pub(super) planner: Planner,
+    /// Takes what workers have planned, before they do anything else that might fail.
+    pub(super) plans: mpsc::UnboundedSender<Planned>,
     pub(super) observer: Arc<Observer>,
     pub(super) pool: Pool,
     pub(super) timeouts: Timeouts,
@@ -50,7 +52,9 @@ pub struct Dispatcher {
     newest: u64,
     /// Whether the last round found the disk full.
     full: bool,
-    workers: JoinSet<Option<Planned>>,
+    workers: JoinSet<()>,
+    /// What workers have planned.
+    planned: mpsc::UnboundedReceiver<Planned>,
     claims: HashMap<task::Id, Claim>,
     /// The last look, for whoever must know that there are any.
     turns: watch::Sender<Turn>,
@@ -69,9 +73,11 @@ impl Dispatcher {
     ) -> Self {
         let (turns, _) = watch::channel(Turn { at: queue.now(), lanes: Vec::new() });
         let planner = Planner::new(Arc::clone(&config.borrow()));
+        let (plans, planned) = mpsc::unbounded_channel();
         let shared = Shared {
             queue,
             planner,
+            plans,
             observer,
             pool: Pool::default(),
             timeouts: Timeouts::default(),
@@ -87,6 +93,7 @@ impl Dispatcher {
             newest: 0,
             full: false,
             workers: JoinSet::new(),
+            planned,
             claims: HashMap::new(),
             turns,
             longest: LONGEST,
@@ -125,10 +132,8 @@ impl Dispatcher {
                 // What comes while we look, or a worker plans, is kept, and looked at in its turn.
                 () = shared.wake.notified() => due = due.min(soonest),
                 () = tokio::time::sleep(due.since(shared.queue.now())) => {}
-                Some(ended) = self.workers.join_next_with_id() => due = due.min(match self.see_off(ended) {
-                    Some(planned) => self.serve(planned),
-                    None => shared.queue.now(),
-                }),
+                Some(planned) = self.planned.recv() => due = due.min(self.serve(planned)),
+                Some(ended) = self.workers.join_next_with_id() => self.see_off(ended),
                 _ = reaper.tick(), if !shared.pool.is_empty() => dismiss(shared.pool.retire(false, shared.queue.now())),
                 _ = self.config.changed() => due = shared.queue.now(),
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -136,10 +141,13 @@ impl Dispatcher {
         }
         shared.planner.close();
         let drain = async {
-            while let Some(ended) = self.workers.join_next_with_id().await {
-                if let Some(planned) = self.see_off(ended) {
+            loop {
+                // A worker has handed over its plan before it ends.
+                while let Ok(planned) = self.planned.try_recv() {
                     self.serve(planned);
                 }
+                let Some(ended) = self.workers.join_next_with_id().await else { break };
+                self.see_off(ended);
             }
         };
         let drained = tokio::time::timeout(grace, drain).await;
@@ -209,13 +217,10 @@ impl Dispatcher {
         at.after(wait.min(self.longest))
     }
 
-    /// Forgets a worker that has ended, and returns what it has planned; the claim of one that broke is settled all the same.
-    fn see_off(&mut self, ended: Result<(task::Id, Option<Planned>), task::JoinError>) -> Option<Planned> {
+    /// Forgets a worker that has ended; the claim of one that broke is settled all the same.
+    fn see_off(&mut self, ended: Result<(task::Id, ()), task::JoinError>) {
         let broken = match ended {
-            Ok((task, planned)) => {
-                self.claims.remove(&task);
-                return planned;
-            }
+            Ok((task, ())) => return drop(self.claims.remove(&task)),
             Err(broken) => broken,
         };
         if let Some(claim) = self.claims.remove(&broken.id()) {
@@ -223,7 +228,6 @@ impl Dispatcher {
             let worker = Worker::new(Arc::clone(&self.shared), config, generation, claim);
             self.workers.spawn(worker.run_after_panic());
         }
-        None
     }
 
     /// Says once of each account that its caps, or a client's part of them, keep mail waiting.

@@ -12,7 +12,6 @@ use crate::time::Timestamp;
 /// What the next round must know of those before it. Rounds come one after the other, inside transactions of the queue.
 pub(super) struct Planner(Mutex<Standing>);
 
-#[derive(Clone)]
 struct Standing {
     config: Arc<Config>,
     generation: u64,
@@ -63,8 +62,8 @@ impl Planner {
         if standing.closed {
             return Ok(None);
         }
-        let round = round(store, &standing.config, &standing.fairness, now)?;
-        standing.fairness = round.plan.fairness.clone();
+        let mut round = round(store, &standing.config, &standing.fairness, now)?;
+        standing.fairness = std::mem::take(&mut round.plan.fairness);
         standing.rounds += 1;
         Ok(Some(Planned {
             round,

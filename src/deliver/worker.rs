@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::directory;
 use super::dispatcher::{MEMORY_KIB, Shared};
-use super::planner::Planned;
 use super::pool::{Pooled, dismiss};
 use super::round::{Booked, LEASE, SMALL, book};
 use super::upstream::{BodyKind, Extensions, Upstream};
@@ -37,27 +36,27 @@ impl Worker {
         Self { shared, config, generation, claim }
     }
 
-    /// Delivers; `content` where it was read with the claim. Returns what is claimed next.
-    pub(super) async fn run(self, content: Option<Vec<u8>>) -> Option<Planned> {
+    /// Delivers; `content` where it was read with the claim.
+    pub(super) async fn run(self, content: Option<Vec<u8>>) {
         let work = async {
             let (report, repairs) = self.attempt(content).await;
-            self.settle(&report, &repairs).await
+            self.settle(&report, &repairs).await;
         };
         tokio::select! {
-            planned = work => planned,
+            () = work => {}
             never = self.keep_lease() => match never {},
         }
     }
 
     /// Settles the claim of a worker that broke: the message waits, as after any other trouble, and does not break the
     /// next one at once.
-    pub(super) async fn run_after_panic(self) -> Option<Planned> {
+    pub(super) async fn run_after_panic(self) {
         let detail = "the relay itself failed on this message; please report it with the lines before";
         self.shared.observer.alarm("worker_failed", &format!("{}: {detail}", self.claim.message));
         let trouble = Trouble { step: Step::Content, kind: TroubleKind::Local, detail: detail.into() };
         let recipients = vec![RcptResult::NotAsked; self.claim.recipients.len()];
         let end = End::Stopped(Obstacle::Trouble(trouble));
-        self.settle(&Report::Transacted(Transcript { recipients, end }), &[]).await
+        self.settle(&Report::Transacted(Transcript { recipients, end }), &[]).await;
     }
 
     /// Renews the lease while the transaction lives.
@@ -211,7 +210,7 @@ impl Worker {
 
     /// Writes what came of it, however long that takes: a worker that cannot write its outcome keeps it, and nothing
     /// more is claimed meanwhile. What comes next is claimed in the same transaction: the connection is free by then.
-    async fn settle(&self, report: &Report, repairs: &[Repair]) -> Option<Planned> {
+    async fn settle(&self, report: &Report, repairs: &[Repair]) {
         let jitter = fastrand::f64();
         let (mut planning, mut waiting) = (true, false);
         let written = loop {
@@ -248,9 +247,13 @@ impl Worker {
             }
         }
         // A store that has failed ends the process; the lease is reclaimed at the next start.
-        let (booked, planned) = written.ok()?;
+        let Ok((booked, planned)) = written else { return self.shared.wake.notify_one() };
+        match planned {
+            // Nobody listens any more where the dispatcher is gone; the leases are reclaimed at the next start.
+            Some(planned) => drop(self.shared.plans.send(planned)),
+            None => self.shared.wake.notify_one(),
+        }
         self.tell(&booked, repairs);
-        planned
     }
 
     fn tell(&self, booked: &Booked, repairs: &[Repair]) {

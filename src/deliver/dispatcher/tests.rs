@@ -25,6 +25,7 @@ fn message(id: i64) -> NewMessage {
 
 /// A dispatcher over 60 messages, which go into a folder, 20 at a time.
 async fn dispatcher(folder: &std::path::Path) -> Dispatcher {
+    std::fs::create_dir(folder.join("delivered")).unwrap();
     let path = folder.join("queue.db");
     let options = Options { path: path.clone(), max_bytes: u64::MAX, min_free: 0, ephemeral: true };
     let store = SqliteStore::open(options).unwrap();
@@ -56,12 +57,12 @@ fn delivered(folder: &std::path::Path) -> usize {
 #[tokio::test]
 async fn what_comes_next_is_claimed_with_the_settlement_and_needs_no_look() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("delivered")).unwrap();
     let mut dispatcher = dispatcher(folder.path()).await;
     dispatcher.look().await.unwrap();
     assert_eq!(dispatcher.workers.len(), 20);
     while let Some(ended) = dispatcher.workers.join_next_with_id().await {
-        let planned = dispatcher.see_off(ended).unwrap();
+        dispatcher.see_off(ended);
+        let planned = dispatcher.planned.recv().await.unwrap();
         dispatcher.serve(planned);
         assert!(dispatcher.workers.len() <= 20);
     }
@@ -71,13 +72,13 @@ async fn what_comes_next_is_claimed_with_the_settlement_and_needs_no_look() {
 #[tokio::test]
 async fn nothing_is_claimed_any_more_once_it_stops() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("delivered")).unwrap();
     let mut dispatcher = dispatcher(folder.path()).await;
     dispatcher.look().await.unwrap();
     dispatcher.shared.planner.close();
     while let Some(ended) = dispatcher.workers.join_next_with_id().await {
-        assert!(dispatcher.see_off(ended).is_none());
+        dispatcher.see_off(ended);
     }
+    assert!(dispatcher.planned.try_recv().is_err());
     assert_eq!(delivered(folder.path()), 20);
     dispatcher.look().await.unwrap();
     assert_eq!(dispatcher.workers.len(), 0);
@@ -86,7 +87,6 @@ async fn nothing_is_claimed_any_more_once_it_stops() {
 #[tokio::test]
 async fn a_round_that_is_heard_of_late_tells_nothing_of_how_things_stand() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("delivered")).unwrap();
     let mut dispatcher = dispatcher(folder.path()).await;
     let round = async |dispatcher: &Dispatcher| {
         let shared = Arc::clone(&dispatcher.shared);

@@ -141,11 +141,6 @@ impl Ledger {
         Some(Ended { at, client, recipients })
     }
 
-    /// Whether the transaction of this charge has begun and not ended.
-    pub fn is_under_way(&self, charge: i64) -> bool {
-        self.open.contains_key(&charge)
-    }
-
     /// Forgets a charge whose transaction never began.
     pub fn refund(&mut self, charge: i64) {
         if let Some(client) = self.close(charge).and_then(|open| open.client)

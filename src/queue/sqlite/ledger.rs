@@ -96,9 +96,8 @@ impl SqliteStore {
 
     /// Ends a charge that is under way, and writes it down if it was not: there may be caps by now.
     pub(super) fn end_charge(&mut self, charge: i64, now: Timestamp) -> rusqlite::Result<()> {
-        let holds = |(_, ledger): &(&LoginKey, &mut Ledger)| ledger.is_under_way(charge);
-        let Some((login, ledger)) = self.ledgers.iter_mut().find(holds) else { return Ok(()) };
-        let Some(ended) = ledger.end(charge, now) else { return Ok(()) };
+        let end = |(login, ledger): (_, &mut Ledger)| Some((login, ledger.end(charge, now)?));
+        let Some((login, ended)) = self.ledgers.iter_mut().find_map(end) else { return Ok(()) };
         self.connection
             .prepare_cached(
                 "INSERT INTO charge (id, login, client, recipients, claimed, ended) VALUES (?1, ?2, ?3, ?4, ?5, ?5) \
